@@ -1,0 +1,2 @@
+//! Malote.
+fn main() {}
