@@ -4,11 +4,23 @@
 //! replayed. Everything that talks to the outside lives in the root package; everything that lives
 //! between messages lives in `actors`.
 
+pub mod api_key;
+pub mod audit_chain;
 pub mod campaign;
 pub mod category;
+pub mod counts;
 pub mod ids;
+pub mod invariants;
 pub mod ledger;
 pub mod message;
+pub mod meta_error;
+pub mod money;
 mod named;
 pub mod partition;
+pub mod period;
+pub mod plan;
+pub mod rate_limit;
+pub mod rating;
 pub mod recipient;
+pub mod retry;
+pub mod signature;
