@@ -1,0 +1,11 @@
+-- What a fresh database of Malote needs before its first migration. Run by `malote migrate up` as migration_admin, who owns the
+-- database; every statement may run again.
+
+CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION migration_admin;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA app TO app_rw, app_system, readonly_audit;
+ALTER DEFAULT PRIVILEGES FOR ROLE migration_admin IN SCHEMA app
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app_rw, app_system;
+ALTER DEFAULT PRIVILEGES FOR ROLE migration_admin IN SCHEMA app GRANT USAGE, SELECT ON SEQUENCES TO app_rw, app_system;
+ALTER DEFAULT PRIVILEGES FOR ROLE migration_admin IN SCHEMA app GRANT SELECT ON TABLES TO readonly_audit;
+ALTER DEFAULT PRIVILEGES FOR ROLE migration_admin REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
