@@ -1,1 +1,6 @@
-//! Malote.
+//! The process: everything that touches the outside. `app` joins the parts; each other room knows one foreign thing.
+
+pub mod commands;
+pub mod config;
+pub mod storage;
+pub mod telemetry;

@@ -1,2 +1,7 @@
-//! Malote.
-fn main() {}
+//! `malote`: one program for the server, its operators and its tests.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    malote::commands::run()
+}

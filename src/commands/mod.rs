@@ -1,0 +1,60 @@
+//! The command line: one file per command. Exit codes: 0 done, 1 refused or found wanting, 2 misuse.
+
+mod config;
+mod migrate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Sends WhatsApp campaigns for many tenants, follows every message and bills each tenant by plan.
+#[derive(Parser)]
+#[command(name = "malote", version, max_term_width = 100)]
+struct Arguments {
+    /// Which settings to start from: `development` or `production` [env: MALOTE_ENVIRONMENT; default: development].
+    #[arg(long, global = true, value_name = "NAME")]
+    environment: Option<String>,
+    /// A TOML file with settings of this installation; `config/default.toml` explains each.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Changes the database's schema; the only command that connects as migration_admin.
+    Migrate(migrate::Arguments),
+    /// Reads all layers of settings and tells what is wrong with them.
+    Config(config::Arguments),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("malote: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = crate::config::load(arguments.environment.as_deref(), arguments.config.as_deref())?;
+    match arguments.command {
+        Command::Migrate(command) => wait_for(migrate::run(config, command)),
+        Command::Config(command) => Ok(config::run(&config, &command)),
+    }
+}
+
+fn wait_for(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}

@@ -1,0 +1,230 @@
+//! The settings by section, as `config/default.toml` explains them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{ConfigError, Secret};
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listeners.
+    pub http: Http,
+    /// The operators' API.
+    pub admin: Admin,
+    /// PostgreSQL.
+    pub database: Database,
+    /// Redis.
+    pub redis: Redis,
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// Meta's Cloud API.
+    pub meta: Meta,
+    /// How messages travel.
+    pub pipeline: Pipeline,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+/// Listeners.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Http {
+    pub public_address: SocketAddr,
+    pub internal_address: SocketAddr,
+    pub drain_seconds: u64,
+}
+
+/// The operators' API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Admin {
+    pub key_file: String,
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Database {
+    pub host: String,
+    pub port: u16,
+    pub name: String,
+    pub app_rw_password_file: String,
+    pub app_system_password_file: String,
+    pub migration_password_file: String,
+    pub audit_password_file: String,
+    pub pool_size: u32,
+    pub connect_timeout_ms: u64,
+}
+
+/// Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Redis {
+    pub address: String,
+    pub password_file: String,
+    pub prefix: String,
+}
+
+/// RabbitMQ.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Broker {
+    pub address: String,
+    pub user: String,
+    pub virtual_host: String,
+    pub password_file: String,
+    pub prefix: String,
+}
+
+/// Meta's Cloud API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Meta {
+    pub base_url: String,
+    pub version: String,
+    pub app_secret_file: String,
+    pub previous_app_secret_file: String,
+    pub verify_token_file: String,
+    pub timeout_ms: u64,
+}
+
+/// How messages travel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Pipeline {
+    pub partitions: u16,
+    pub claim_deadline_ms: u64,
+    pub retry_first_delay_ms: u64,
+    pub window_ms: u64,
+    pub window_most: u32,
+    pub queued_for_most_ms: u64,
+    pub unapplied_for_most_ms: u64,
+    pub passivate_after_ms: u64,
+    pub drain_seconds: u64,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Telemetry {
+    pub log_format: LogFormat,
+    pub log_filter: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log stores.
+    Json,
+}
+
+impl Config {
+    /// Checks what no type can say.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |name: &str, value: String, problem: &str| {
+            Err(ConfigError::Value {
+                name: name.to_owned(),
+                value,
+                problem: problem.to_owned(),
+            })
+        };
+        let pipeline = &self.pipeline;
+        if pipeline.partitions == 0 || pipeline.partitions > 1024 {
+            return wrong(
+                "pipeline.partitions",
+                pipeline.partitions.to_string(),
+                "should be 1 to 1024",
+            );
+        }
+        if self.meta.timeout_ms >= pipeline.claim_deadline_ms {
+            return wrong(
+                "meta.timeout_ms",
+                self.meta.timeout_ms.to_string(),
+                "should be shorter than pipeline.claim_deadline_ms, or calls outlive their claims",
+            );
+        }
+        if self.database.pool_size < 4 {
+            return wrong(
+                "database.pool_size",
+                self.database.pool_size.to_string(),
+                "should be at least 4",
+            );
+        }
+        if pipeline.window_most == 0 {
+            return wrong(
+                "pipeline.window_most",
+                "0".to_owned(),
+                "should be at least 1, or nothing is sent",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Meta {
+    /// Reads the secrets that sign webhooks: the current one first, then the previous one, if there is one.
+    ///
+    /// # Errors
+    /// When a file that is named cannot be read.
+    pub fn app_secrets(&self) -> Result<Vec<Secret>, ConfigError> {
+        let mut secrets = vec![Secret::read(&self.app_secret_file, "meta.app_secret_file")?];
+        if !self.previous_app_secret_file.is_empty() {
+            secrets.push(Secret::read(
+                &self.previous_app_secret_file,
+                "meta.previous_app_secret_file",
+            )?);
+        }
+        Ok(secrets)
+    }
+
+    /// How long one call may take in all.
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+impl Config {
+    /// Tries every secret that the settings name, and tells which cannot be read.
+    pub fn unreadable_secrets(&self) -> Vec<ConfigError> {
+        let mut named = vec![
+            (&self.admin.key_file, "admin.key_file"),
+            (
+                &self.database.app_rw_password_file,
+                "database.app_rw_password_file",
+            ),
+            (
+                &self.database.app_system_password_file,
+                "database.app_system_password_file",
+            ),
+            (&self.redis.password_file, "redis.password_file"),
+            (&self.broker.password_file, "broker.password_file"),
+            (&self.meta.app_secret_file, "meta.app_secret_file"),
+            (&self.meta.verify_token_file, "meta.verify_token_file"),
+        ];
+        if !self.meta.previous_app_secret_file.is_empty() {
+            named.push((
+                &self.meta.previous_app_secret_file,
+                "meta.previous_app_secret_file",
+            ));
+        }
+        named
+            .into_iter()
+            .filter_map(|(file, setting)| Secret::read(file, setting).err())
+            .collect()
+    }
+}

@@ -1,0 +1,274 @@
+//! Connections and transactions: pooled, each statement prepared once per connection.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bb8::{ManageConnection, Pool, PooledConnection};
+use bb8_postgres::PostgresConnectionManager;
+use bytes::Bytes;
+use domain::ids::TenantId;
+use futures_util::SinkExt as _;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+use super::{Role, StorageError};
+use crate::config;
+
+/// The parameters of a statement.
+pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A pool of connections under one role. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: Pool<Manager>,
+    role: Role,
+}
+
+/// A connection with its prepared statements.
+struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+    /// Somebody left in the middle of a transaction or a copy: nobody may use it again.
+    left_open: bool,
+}
+
+#[derive(Debug)]
+struct Manager(PostgresConnectionManager<NoTls>);
+
+impl ManageConnection for Manager {
+    type Connection = Session;
+    type Error = StorageError;
+
+    async fn connect(&self) -> Result<Session, StorageError> {
+        Ok(Session {
+            client: self.0.connect().await?,
+            statements: HashMap::new(),
+            left_open: false,
+        })
+    }
+
+    async fn is_valid(&self, session: &mut Session) -> Result<(), StorageError> {
+        if self.has_broken(session) {
+            return Err(StorageError::Unavailable("the connection was closed".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.left_open || session.client.is_closed()
+    }
+}
+
+impl Database {
+    /// Opens a pool; the first connection is made at once, so that a wrong address or password shows at the start.
+    ///
+    /// # Errors
+    /// When the password cannot be read, or the database does not let us in.
+    pub async fn connect(settings: &config::Database, role: Role) -> anyhow::Result<Self> {
+        let mut options = tokio_postgres::Config::new();
+        options
+            .host(&settings.host)
+            .port(settings.port)
+            .dbname(&settings.name)
+            .user(role.as_str())
+            .password(role.password(settings)?.expose())
+            .application_name("malote")
+            .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
+            .tcp_user_timeout(Duration::from_secs(5))
+            .keepalives_idle(Duration::from_secs(5));
+        let pool = Pool::builder()
+            .max_size(settings.pool_size)
+            .min_idle(Some(1))
+            .connection_timeout(Duration::from_millis(settings.connect_timeout_ms))
+            .test_on_check_out(false)
+            .build(Manager(PostgresConnectionManager::new(options, NoTls)))
+            .await?;
+        let database = Self { pool, role };
+        database.get().await?;
+        Ok(database)
+    }
+
+    /// As whom this pool connects.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Takes a connection for statements that are transactions of their own.
+    ///
+    /// # Errors
+    /// When none becomes free in time.
+    pub async fn get(&self) -> Result<Connection, StorageError> {
+        Ok(Connection(self.pool.get_owned().await?))
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin(&self) -> Result<Transaction, StorageError> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// Begins a transaction that sees and writes the rows of one tenant only (row-level security).
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin_for(&self, tenant: TenantId) -> Result<Transaction, StorageError> {
+        self.begin_with(&format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'"))
+            .await
+    }
+
+    async fn begin_with(&self, script: &str) -> Result<Transaction, StorageError> {
+        let mut connection = self.get().await?;
+        connection.0.left_open = true;
+        connection.0.client.batch_execute(script).await?;
+        Ok(Transaction(connection))
+    }
+}
+
+/// A connection outside of a transaction.
+pub struct Connection(PooledConnection<'static, Manager>);
+
+impl Connection {
+    async fn prepared(&mut self, statement: &'static str) -> Result<Statement, StorageError> {
+        let session = &mut *self.0;
+        if let Some(prepared) = session.statements.get(statement) {
+            return Ok(prepared.clone());
+        }
+        let prepared = session.client.prepare(statement).await?;
+        session.statements.insert(statement, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Runs a statement and gives its rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn query(
+        &mut self,
+        statement: &'static str,
+        with: Parameters<'_>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let prepared = self.prepared(statement).await?;
+        Ok(self.0.client.query(&prepared, with).await?)
+    }
+
+    /// Runs a statement that gives at most one row.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn query_opt(
+        &mut self,
+        statement: &'static str,
+        with: Parameters<'_>,
+    ) -> Result<Option<Row>, StorageError> {
+        let prepared = self.prepared(statement).await?;
+        Ok(self.0.client.query_opt(&prepared, with).await?)
+    }
+
+    /// Runs a statement that gives exactly one row.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn query_one(
+        &mut self,
+        statement: &'static str,
+        with: Parameters<'_>,
+    ) -> Result<Row, StorageError> {
+        let prepared = self.prepared(statement).await?;
+        Ok(self.0.client.query_one(&prepared, with).await?)
+    }
+
+    /// Runs a statement and tells how many rows it touched.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn execute(
+        &mut self,
+        statement: &'static str,
+        with: Parameters<'_>,
+    ) -> Result<u64, StorageError> {
+        let prepared = self.prepared(statement).await?;
+        Ok(self.0.client.execute(&prepared, with).await?)
+    }
+
+    /// Runs several statements without parameters.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn run_script(&mut self, script: &str) -> Result<(), StorageError> {
+        Ok(self.0.client.batch_execute(script).await?)
+    }
+}
+
+/// A transaction. Dropped before its end, it takes its connection with it, and the database undoes everything.
+pub struct Transaction(Connection);
+
+impl std::ops::Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+impl Transaction {
+    /// Makes everything since the beginning last.
+    ///
+    /// # Errors
+    /// What the database says. When the connection broke, nobody knows whether it happened.
+    pub async fn commit(self) -> Result<(), StorageError> {
+        self.end("COMMIT").await
+    }
+
+    /// Undoes everything since the beginning.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rollback(self) -> Result<(), StorageError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, how: &str) -> Result<(), StorageError> {
+        self.0.0.client.batch_execute(how).await?;
+        self.0.0.left_open = false;
+        Ok(())
+    }
+
+    /// Begins a `COPY ... FROM STDIN`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn copy_in(&mut self, statement: &'static str) -> Result<CopyIn, StorageError> {
+        let sink = self.0.0.client.copy_in(statement).await?;
+        Ok(CopyIn(Box::pin(sink)))
+    }
+}
+
+/// Rows on their way into a table.
+pub struct CopyIn(Pin<Box<tokio_postgres::CopyInSink<Bytes>>>);
+
+impl CopyIn {
+    /// Sends rows in the text format of `COPY`; waits while the database is busy.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn send(&mut self, rows: Bytes) -> Result<(), StorageError> {
+        Ok(self.0.send(rows).await?)
+    }
+
+    /// Ends the rows and tells how many there were.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn finish(mut self) -> Result<u64, StorageError> {
+        Ok(self.0.as_mut().finish().await?)
+    }
+}

@@ -1,0 +1,16 @@
+//! PostgreSQL and Redis: the only room that knows them. PostgreSQL holds every fact; Redis holds what may be lost.
+//!
+//! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
+//! story), so that their caller decides what happens together.
+
+mod database;
+mod error;
+pub mod migrations;
+mod redis;
+mod roles;
+pub mod schema;
+
+pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
+pub use error::StorageError;
+pub use redis::Redis;
+pub use roles::Role;
