@@ -193,6 +193,26 @@ impl Connection {
         Ok(self.0.client.execute(&prepared, with).await?)
     }
 
+    /// Runs statements one after the other in one round trip (pipelined), and tells how many rows each touched.
+    ///
+    /// # Errors
+    /// What the database says of the first that failed.
+    pub async fn execute_together(
+        &mut self,
+        work: &[(&'static str, Parameters<'_>)],
+    ) -> Result<Vec<u64>, StorageError> {
+        let mut prepared = Vec::with_capacity(work.len());
+        for (statement, _) in work {
+            prepared.push(self.prepared(statement).await?);
+        }
+        let client = &self.0.client;
+        let running = prepared
+            .iter()
+            .zip(work)
+            .map(|(statement, (_, with))| client.execute(statement, with));
+        Ok(futures_util::future::try_join_all(running).await?)
+    }
+
     /// Runs several statements without parameters.
     ///
     /// # Errors

@@ -3,9 +3,13 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod committer;
+pub mod count_changes;
 mod database;
 mod error;
+pub mod message_rows;
 pub mod migrations;
+mod named;
 mod redis;
 mod roles;
 pub mod schema;

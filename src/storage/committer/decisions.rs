@@ -1,0 +1,293 @@
+//! One transaction for the decisions of many tenants: fence, facts, claims, ledger, head.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use actors::ports::{BillingHead, Claimed, CommitError, Committed, TenantCommit};
+use domain::audit_chain::ChainHash;
+use domain::ids::{AttemptId, TenantId};
+use domain::ledger::Entry;
+use domain::partition::Epoch;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::period::{Booking, OpenPeriod, open_periods};
+use super::rows::{Chain, NewRows};
+use super::templates::Templates;
+use super::{claims, events};
+use crate::storage::count_changes::{CountChanges, Writer};
+use crate::storage::{Database, StorageError, Transaction};
+
+type Answer = Result<Committed, CommitError>;
+
+/// A tenant's part of the transaction.
+pub(super) struct Share<'a> {
+    pub(super) work: &'a TenantCommit,
+    pub(super) period: OpenPeriod,
+    pub(super) claimed: Vec<Claimed>,
+    pub(super) events_applied: usize,
+    chain: Chain,
+}
+
+/// What a transaction gathers to write at its end.
+pub(super) struct Pages {
+    pub(super) now: Timestamp,
+    pub(super) counts: CountChanges,
+    rows: NewRows,
+}
+
+impl Share<'_> {
+    /// Adds a ledger row of this tenant, and counts it against the plan if it belongs to the open period.
+    pub(super) fn add_row(
+        &mut self,
+        pages: &mut Pages,
+        booking: &Booking,
+        attempt: AttemptId,
+        entry: Entry,
+        evidence: Option<Uuid>,
+    ) {
+        if booking.period == self.period.number {
+            self.period.held += entry.change.held;
+            self.period.captured += entry.change.captured;
+        }
+        pages
+            .rows
+            .add(&mut self.chain, booking, attempt, entry, evidence, pages.now);
+    }
+}
+
+/// Commits the work of several tenants, each on its own terms: the failure of one leaves the others' parts whole.
+pub(super) async fn commit(
+    database: Database,
+    templates: Arc<Templates>,
+    work: Vec<TenantCommit>,
+) -> Vec<Answer> {
+    match try_commit(&database, &templates, &work).await {
+        Ok(answers) => answers,
+        Err(StorageError::Unavailable(reason)) => work
+            .iter()
+            .map(|_| Err(CommitError::Unavailable(reason.clone())))
+            .collect(),
+        Err(error) if work.len() == 1 => vec![Err(CommitError::Broken(error.to_string()))],
+        Err(_) => one_by_one(&database, &templates, &work).await,
+    }
+}
+
+/// Somebody's rows make no sense: find out whose, and let the others go on.
+async fn one_by_one(database: &Database, templates: &Templates, work: &[TenantCommit]) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(work.len());
+    for one in work {
+        let alone = try_commit(database, templates, std::slice::from_ref(one)).await;
+        answers.push(match alone {
+            Ok(mut answer) => answer.swap_remove(0),
+            Err(StorageError::Unavailable(reason)) => Err(CommitError::Unavailable(reason)),
+            Err(error) => Err(CommitError::Broken(error.to_string())),
+        });
+    }
+    answers
+}
+
+async fn try_commit(
+    database: &Database,
+    templates: &Templates,
+    work: &[TenantCommit],
+) -> Result<Vec<Answer>, StorageError> {
+    let mut transaction = database.begin().await?;
+    let now = to_microseconds(Timestamp::now());
+    let tenants: Vec<Uuid> = work.iter().map(|one| one.tenant.0).collect();
+    let heads = lock_heads(&mut transaction, &tenants).await?;
+    let periods = open_periods(
+        &mut transaction,
+        &heads.keys().map(|tenant| tenant.0).collect::<Vec<_>>(),
+        now,
+    )
+    .await?;
+    let mut shares = BTreeMap::new();
+    let mut answers: Vec<Option<Answer>> = Vec::with_capacity(work.len());
+    for one in work {
+        match verdict(one, &heads, &periods) {
+            Ok(_) if shares.contains_key(&one.tenant) => {
+                let reason = "another commit of this tenant is under way".to_owned();
+                answers.push(Some(Err(CommitError::Unavailable(reason))));
+            }
+            Ok(share) => {
+                shares.insert(one.tenant, share);
+                answers.push(None);
+            }
+            Err(refusal) => answers.push(Some(Err(refusal))),
+        }
+    }
+    let mut pages = Pages {
+        now,
+        counts: CountChanges::default(),
+        rows: NewRows::default(),
+    };
+    events::apply(&mut transaction, &mut shares, &mut pages).await?;
+    claims::claim(&mut transaction, templates, &mut shares, &mut pages).await?;
+    pages.rows.write(&mut transaction, now).await?;
+    pages.counts.write(&mut transaction, Writer::Committer).await?;
+    move_heads(&mut transaction, &shares).await?;
+    transaction.commit().await?;
+    let mut done = shares
+        .into_iter()
+        .map(|(tenant, share)| (tenant, committed(share)))
+        .collect::<HashMap<_, _>>();
+    Ok(answers
+        .into_iter()
+        .zip(work)
+        .map(|(answer, one)| answer.unwrap_or_else(|| done.remove(&one.tenant).map_or_else(lost, Ok)))
+        .collect())
+}
+
+fn lost() -> Answer {
+    Err(CommitError::Broken(
+        "a share of the commit has no answer".to_owned(),
+    ))
+}
+
+fn committed(share: Share<'_>) -> Committed {
+    Committed {
+        head: share.period.head(share.chain.seq),
+        claimed: share.claimed,
+        events_applied: share.events_applied,
+    }
+}
+
+struct Head {
+    epoch: Epoch,
+    seq: i64,
+    hash: ChainHash,
+}
+
+/// The fence: whoever holds these rows decides; a later owner waits here, an earlier one finds its epoch gone.
+async fn lock_heads(
+    transaction: &mut Transaction,
+    tenants: &[Uuid],
+) -> Result<HashMap<TenantId, Head>, StorageError> {
+    let rows = transaction
+        .query(
+            "SELECT tenant_id, epoch, seq, head_hash FROM billing_head WHERE tenant_id = ANY($1)
+             ORDER BY tenant_id FOR UPDATE",
+            &[&tenants],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let hash: &[u8] = row.try_get(3)?;
+            let head = Head {
+                epoch: Epoch(row.try_get(1)?),
+                seq: row.try_get(2)?,
+                hash: hash.try_into().map_err(StorageError::nonsense)?,
+            };
+            Ok((TenantId(row.try_get(0)?), head))
+        })
+        .collect()
+}
+
+fn verdict<'a>(
+    work: &'a TenantCommit,
+    heads: &HashMap<TenantId, Head>,
+    periods: &HashMap<TenantId, OpenPeriod>,
+) -> Result<Share<'a>, CommitError> {
+    let (Some(head), Some(period)) = (heads.get(&work.tenant), periods.get(&work.tenant)) else {
+        return Err(CommitError::Broken(format!(
+            "tenant {} has no ledger",
+            work.tenant
+        )));
+    };
+    if head.epoch != work.epoch {
+        return Err(CommitError::EpochGone { current: head.epoch });
+    }
+    if head.seq != work.expected_seq {
+        return Err(CommitError::HeadMoved {
+            head: period.head(head.seq),
+        });
+    }
+    Ok(Share {
+        work,
+        period: period.clone(),
+        claimed: Vec::new(),
+        events_applied: 0,
+        chain: Chain {
+            tenant: work.tenant,
+            epoch: head.epoch,
+            seq: head.seq,
+            hash: head.hash,
+        },
+    })
+}
+
+async fn move_heads(
+    transaction: &mut Transaction,
+    shares: &BTreeMap<TenantId, Share<'_>>,
+) -> Result<(), StorageError> {
+    let moved: Vec<&Chain> = shares
+        .values()
+        .filter(|share| share.chain.seq != share.work.expected_seq)
+        .map(|share| &share.chain)
+        .collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = moved.iter().map(|chain| chain.tenant.0).collect();
+    let seqs: Vec<i64> = moved.iter().map(|chain| chain.seq).collect();
+    let hashes: Vec<&[u8]> = moved.iter().map(|chain| chain.hash.as_slice()).collect();
+    transaction
+        .execute(
+            "UPDATE billing_head h SET seq = w.seq, head_hash = w.hash
+             FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS w (tenant_id, seq, hash)
+             WHERE h.tenant_id = w.tenant_id",
+            &[&tenants, &seqs, &hashes],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Raises a tenant's epoch and reads its head. Waits for the old owner's open transaction.
+pub(super) async fn take_over(
+    database: &Database,
+    tenant: TenantId,
+    epoch: Epoch,
+) -> Result<BillingHead, CommitError> {
+    let answer = try_take_over(database, tenant, epoch).await;
+    answer.unwrap_or_else(|error| {
+        Err(match error {
+            StorageError::Unavailable(reason) => CommitError::Unavailable(reason),
+            broken => CommitError::Broken(broken.to_string()),
+        })
+    })
+}
+
+async fn try_take_over(
+    database: &Database,
+    tenant: TenantId,
+    epoch: Epoch,
+) -> Result<Result<BillingHead, CommitError>, StorageError> {
+    let mut transaction = database.begin().await?;
+    let mut heads = lock_heads(&mut transaction, &[tenant.0]).await?;
+    let Some(head) = heads.remove(&tenant) else {
+        transaction.rollback().await?;
+        return Ok(Err(CommitError::Broken(format!("tenant {tenant} has no ledger"))));
+    };
+    if head.epoch > epoch {
+        transaction.rollback().await?;
+        return Ok(Err(CommitError::EpochGone { current: head.epoch }));
+    }
+    let mut periods = open_periods(&mut transaction, &[tenant.0], Timestamp::now()).await?;
+    transaction
+        .execute(
+            "UPDATE billing_head SET epoch = $2 WHERE tenant_id = $1",
+            &[&tenant.0, &epoch.0],
+        )
+        .await?;
+    transaction.commit().await?;
+    let period = periods
+        .remove(&tenant)
+        .ok_or_else(|| StorageError::nonsense("a tenant without an open period"))?;
+    Ok(Ok(period.head(head.seq)))
+}
+
+/// Cuts a time to what PostgreSQL keeps of it, since the ledger's hashes cover it.
+fn to_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}

@@ -1,0 +1,313 @@
+//! Applying stored events: statuses move messages forward and settle the ledger; refusals of calls only settle the ledger.
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::ids::{AttemptId, CampaignId, EventId, MessageId, TenantId};
+use domain::ledger::{Fact, LedgerKind, Pricing, Settlement, settle};
+use domain::message::{DeliveryStatus, MessageState};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::decisions::{Pages, Share};
+use super::period::Booking;
+use crate::storage::named::named;
+use crate::storage::{Database, StorageError, Transaction};
+
+/// Meta's code for a recipient who stopped marketing messages.
+pub(super) const OPTED_OUT: i32 = 131_050;
+
+type Shares<'a> = BTreeMap<TenantId, Share<'a>>;
+type AttemptKey = (TenantId, AttemptId);
+
+struct Event {
+    tenant: TenantId,
+    id: EventId,
+    is_from_meta: bool,
+    status: DeliveryStatus,
+    attempt: AttemptId,
+    wamid: Option<String>,
+    pricing: Pricing,
+    error_code: Option<i32>,
+    error_title: Option<String>,
+}
+
+/// A message as it is, and as it becomes.
+struct Target {
+    tenant: TenantId,
+    message: MessageId,
+    campaign: Option<CampaignId>,
+    recipient: String,
+    before: MessageState,
+    after: MessageState,
+    wamid: Option<String>,
+    error_code: Option<i32>,
+    error_title: Option<String>,
+}
+
+/// What the ledger says of an attempt.
+struct Settled {
+    booking: Booking,
+    so_far: Settlement,
+}
+
+const EVENTS: &str =
+    "SELECT e.tenant_id, e.id, e.source, e.status, e.attempt_id, e.wamid, e.pricing_type, e.pricing_category,
+        e.pricing_billable, e.error_code, e.raw #>> '{errors,0,title}' AS error_title
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, id)
+    JOIN events e ON e.tenant_id = w.tenant_id AND e.id = w.id
+    WHERE e.applied_at IS NULL ORDER BY e.tenant_id, e.occurred_at, e.id";
+const TARGETS: &str =
+    "SELECT m.tenant_id, m.id, m.attempt_id AS heard_of, m.campaign_id, m.recipient, m.state
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
+    JOIN messages m ON m.tenant_id = w.tenant_id AND m.attempt_id = w.attempt_id
+    ORDER BY m.tenant_id, m.id FOR UPDATE OF m";
+const EARLIER_TARGETS: &str =
+    "SELECT m.tenant_id, m.id, a.attempt_id AS heard_of, m.campaign_id, m.recipient, m.state
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
+    JOIN message_attempts a ON a.tenant_id = w.tenant_id AND a.attempt_id = w.attempt_id
+    JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
+    ORDER BY m.tenant_id, m.id FOR UPDATE OF m";
+const SETTLED: &str =
+    "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
+    JOIN ledger l ON l.tenant_id = w.tenant_id AND l.attempt_id = w.attempt_id";
+const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued_at = NULL, deadline = NULL,
+        wamid = coalesce(m.wamid, w.wamid), error_code = w.error_code, error_reason = w.error_title, updated_at = now()
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[])
+        AS w (tenant_id, message_id, state, wamid, error_code, error_title)
+    WHERE m.tenant_id = w.tenant_id AND m.id = w.message_id";
+const APPLIED: &str = "UPDATE events e SET applied_at = now()
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, id) WHERE e.tenant_id = w.tenant_id AND e.id = w.id";
+const SUPPRESS: &str = "INSERT INTO suppressions (tenant_id, recipient, reason)
+    SELECT tenant_id, recipient, 'meta: recipient stopped marketing messages'
+    FROM unnest($1::uuid[], $2::text[]) AS w (tenant_id, recipient) ON CONFLICT DO NOTHING";
+
+/// Applies the events that the shares name.
+pub(super) async fn apply(
+    transaction: &mut Transaction,
+    shares: &mut Shares<'_>,
+    pages: &mut Pages,
+) -> Result<(), StorageError> {
+    let events = named_events(transaction, shares).await?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut keys: Vec<AttemptKey> = events.iter().map(|event| (event.tenant, event.attempt)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut targets = targets(transaction, &keys).await?;
+    let mut ledger = settled(transaction, &keys).await?;
+    for event in &events {
+        let key = (event.tenant, event.attempt);
+        if let Some(target) = targets.get_mut(&key).filter(|_| event.is_from_meta) {
+            target.hear(event);
+        }
+        let Some(share) = shares.get_mut(&event.tenant) else {
+            continue;
+        };
+        share.events_applied += 1;
+        let fact = Fact::of(event.status, &event.pricing);
+        if let (Some(settled), Some(fact)) = (ledger.get_mut(&key), fact)
+            && let Some(entry) = settle(settled.so_far, fact)
+        {
+            share.add_row(pages, &settled.booking, event.attempt, entry, Some(event.id.0));
+            settled.so_far = settled.so_far.max(Settlement::of([entry.kind]));
+        }
+    }
+    let moved: Vec<&Target> = targets
+        .values()
+        .filter(|target| target.before != target.after)
+        .collect();
+    for target in &moved {
+        pages
+            .counts
+            .moved(target.tenant, target.campaign, target.before, target.after);
+    }
+    write_moves(transaction, &moved).await?;
+    mark_applied(transaction, &events).await
+}
+
+/// Gives events of a tenant that nobody applied yet, the oldest first.
+pub(super) async fn unapplied(
+    database: &Database,
+    tenant: TenantId,
+    most: usize,
+) -> Result<Vec<EventId>, StorageError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut connection = database.get().await?;
+    let rows = connection
+        .query(
+            "SELECT id FROM events WHERE tenant_id = $1 AND applied_at IS NULL ORDER BY received_at LIMIT $2",
+            &[&tenant.0, &most],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| EventId(row.get(0))).collect())
+}
+
+impl Event {
+    fn read(row: &Row) -> Result<Self, StorageError> {
+        let category: Option<&str> = row.try_get("pricing_category")?;
+        Ok(Self {
+            tenant: TenantId(row.try_get("tenant_id")?),
+            id: EventId(row.try_get("id")?),
+            is_from_meta: row.try_get::<_, &str>("source")? == "meta",
+            status: named(row, "status")?,
+            attempt: AttemptId(row.try_get("attempt_id")?),
+            wamid: row.try_get("wamid")?,
+            pricing: Pricing {
+                kind: row.try_get("pricing_type")?,
+                category: category.and_then(|name| name.parse().ok()),
+                billable: row.try_get("pricing_billable")?,
+            },
+            error_code: row.try_get("error_code")?,
+            error_title: row.try_get("error_title")?,
+        })
+    }
+}
+
+impl Target {
+    fn read(row: &Row) -> Result<(AttemptKey, Self), StorageError> {
+        let state: MessageState = named(row, "state")?;
+        let tenant = TenantId(row.try_get("tenant_id")?);
+        let target = Self {
+            tenant,
+            message: MessageId(row.try_get("id")?),
+            campaign: row.try_get::<_, Option<Uuid>>("campaign_id")?.map(CampaignId),
+            recipient: row.try_get("recipient")?,
+            before: state,
+            after: state,
+            wamid: None,
+            error_code: None,
+            error_title: None,
+        };
+        Ok(((tenant, AttemptId(row.try_get("heard_of")?)), target))
+    }
+
+    fn hear(&mut self, event: &Event) {
+        let Some(next) = self.after.after(event.status) else {
+            return;
+        };
+        self.after = next;
+        self.wamid = self.wamid.take().or_else(|| event.wamid.clone());
+        let failed = next == MessageState::Failed;
+        self.error_code = event.error_code.filter(|_| failed);
+        self.error_title = event.error_title.clone().filter(|_| failed);
+    }
+}
+
+async fn named_events(
+    transaction: &mut Transaction,
+    shares: &Shares<'_>,
+) -> Result<Vec<Event>, StorageError> {
+    let (mut tenants, mut ids) = (Vec::new(), Vec::new());
+    for (tenant, share) in shares {
+        for event in &share.work.events {
+            tenants.push(tenant.0);
+            ids.push(event.0);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = transaction.query(EVENTS, &[&tenants, &ids]).await?;
+    let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
+    events.dedup_by_key(|event| event.id);
+    Ok(events)
+}
+
+fn columns(keys: &[AttemptKey]) -> (Vec<Uuid>, Vec<Uuid>) {
+    keys.iter().map(|(tenant, attempt)| (tenant.0, attempt.0)).unzip()
+}
+
+async fn targets(
+    transaction: &mut Transaction,
+    keys: &[AttemptKey],
+) -> Result<HashMap<AttemptKey, Target>, StorageError> {
+    let (tenants, attempts) = columns(keys);
+    let rows = transaction.query(TARGETS, &[&tenants, &attempts]).await?;
+    let mut found = rows
+        .iter()
+        .map(Target::read)
+        .collect::<Result<HashMap<_, _>, _>>()?;
+    let missing: Vec<AttemptKey> = keys
+        .iter()
+        .filter(|key| !found.contains_key(key))
+        .copied()
+        .collect();
+    if !missing.is_empty() {
+        let (tenants, attempts) = columns(&missing);
+        let rows = transaction.query(EARLIER_TARGETS, &[&tenants, &attempts]).await?;
+        found.extend(rows.iter().map(Target::read).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(found)
+}
+
+async fn settled(
+    transaction: &mut Transaction,
+    keys: &[AttemptKey],
+) -> Result<HashMap<AttemptKey, Settled>, StorageError> {
+    let (tenants, attempts) = columns(keys);
+    let mut found: HashMap<AttemptKey, Settled> = HashMap::new();
+    for row in transaction.query(SETTLED, &[&tenants, &attempts]).await? {
+        let tenant = TenantId(row.try_get("tenant_id")?);
+        let kind: LedgerKind = named(&row, "kind")?;
+        let booking = Booking {
+            tenant,
+            period: row.try_get("period")?,
+            segment: row.try_get("segment")?,
+            pool: row.try_get("pool")?,
+            category: row.try_get("category")?,
+            currency: row.try_get("currency")?,
+        };
+        let reached = Settlement::of([kind]);
+        found
+            .entry((tenant, AttemptId(row.try_get("attempt_id")?)))
+            .and_modify(|settled| settled.so_far = settled.so_far.max(reached))
+            .or_insert(Settled {
+                booking,
+                so_far: reached,
+            });
+    }
+    Ok(found)
+}
+
+async fn write_moves(transaction: &mut Transaction, moved: &[&Target]) -> Result<(), StorageError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = moved.iter().map(|target| target.tenant.0).collect();
+    let messages: Vec<Uuid> = moved.iter().map(|target| target.message.0).collect();
+    let states: Vec<&str> = moved.iter().map(|target| target.after.as_str()).collect();
+    let wamids: Vec<Option<&str>> = moved.iter().map(|target| target.wamid.as_deref()).collect();
+    let codes: Vec<Option<i32>> = moved.iter().map(|target| target.error_code).collect();
+    let titles: Vec<Option<&str>> = moved.iter().map(|target| target.error_title.as_deref()).collect();
+    transaction
+        .execute(MOVE, &[&tenants, &messages, &states, &wamids, &codes, &titles])
+        .await?;
+    let stopped = moved.iter().filter(|target| target.error_code == Some(OPTED_OUT));
+    let stopped: Vec<(TenantId, &str)> = stopped
+        .map(|target| (target.tenant, target.recipient.as_str()))
+        .collect();
+    suppress(transaction, &stopped).await
+}
+
+/// Puts recipients who stopped marketing messages on their tenants' suppression lists.
+pub(super) async fn suppress(
+    transaction: &mut Transaction,
+    stopped: &[(TenantId, &str)],
+) -> Result<(), StorageError> {
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = stopped.iter().map(|(tenant, _)| tenant.0).collect();
+    let recipients: Vec<&str> = stopped.iter().map(|(_, recipient)| *recipient).collect();
+    transaction.execute(SUPPRESS, &[&tenants, &recipients]).await?;
+    Ok(())
+}
+
+async fn mark_applied(transaction: &mut Transaction, events: &[Event]) -> Result<(), StorageError> {
+    let tenants: Vec<Uuid> = events.iter().map(|event| event.tenant.0).collect();
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id.0).collect();
+    transaction.execute(APPLIED, &[&tenants, &ids]).await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! What a tenant's owner does to its message rows outside of the ledger: give back, expire, pause. Each is safe to repeat.
+
+use actors::ports::PauseScope;
+use domain::campaign::PauseReason;
+use domain::ids::{AttemptId, CampaignId, MessageId, TenantId};
+use domain::message::MessageState;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::count_changes::{CountChanges, Writer};
+use super::{Database, StorageError};
+
+/// Gives queued messages back to `planned`, due at `due_at`.
+///
+/// # Errors
+/// What the database says.
+pub async fn give_back(
+    database: &Database,
+    tenant: TenantId,
+    messages: &[MessageId],
+    due_at: Timestamp,
+) -> Result<(), StorageError> {
+    let messages: Vec<Uuid> = messages.iter().map(|message| message.0).collect();
+    let mut transaction = database.begin().await?;
+    let rows = transaction
+        .query(
+            "WITH mine AS (SELECT tenant_id, id FROM messages WHERE tenant_id = $1 AND id = ANY($2) AND state = 'queued'
+                ORDER BY id FOR UPDATE)
+             UPDATE messages m SET state = 'planned', queued_at = NULL, due_at = $3, updated_at = now()
+             FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id RETURNING m.campaign_id",
+            &[&tenant.0, &messages, &due_at],
+        )
+        .await?;
+    let changes = moves(tenant, &rows, MessageState::Queued, MessageState::Planned);
+    changes.write(&mut transaction, Writer::Committer).await?;
+    transaction.commit().await
+}
+
+/// Turns `sending` messages that are past their deadline, and whose attempt is not `live`, into `unknown`.
+///
+/// # Errors
+/// What the database says.
+pub async fn expire_sending(
+    database: &Database,
+    tenant: TenantId,
+    live: &[AttemptId],
+) -> Result<usize, StorageError> {
+    let live: Vec<Uuid> = live.iter().map(|attempt| attempt.0).collect();
+    let mut transaction = database.begin().await?;
+    let rows = transaction
+        .query(
+            "WITH late AS (SELECT tenant_id, id FROM messages WHERE tenant_id = $1 AND deadline < now()
+                AND NOT attempt_id = ANY($2) ORDER BY id FOR UPDATE)
+             UPDATE messages m SET state = 'unknown', deadline = NULL, updated_at = now(),
+                error_reason = 'the sender stopped before it knew whether Meta took the message'
+             FROM late WHERE m.tenant_id = late.tenant_id AND m.id = late.id RETURNING m.campaign_id",
+            &[&tenant.0, &live],
+        )
+        .await?;
+    let changes = moves(tenant, &rows, MessageState::Sending, MessageState::Unknown);
+    changes.write(&mut transaction, Writer::Committer).await?;
+    transaction.commit().await?;
+    Ok(rows.len())
+}
+
+fn moves(tenant: TenantId, rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {
+    let mut changes = CountChanges::default();
+    for row in rows {
+        let campaign = row.get::<_, Option<Uuid>>(0).map(CampaignId);
+        changes.moved(tenant, campaign, from, to);
+    }
+    changes
+}
+
+/// Pauses running campaigns, with a reason that tells the tenant what to do.
+///
+/// # Errors
+/// What the database says.
+pub async fn pause(
+    database: &Database,
+    tenant: TenantId,
+    scope: PauseScope,
+    reason: PauseReason,
+) -> Result<(), StorageError> {
+    let (sender, campaign) = match scope {
+        PauseScope::Tenant => (None, None),
+        PauseScope::Sender(sender) => (Some(sender.0), None),
+        PauseScope::Campaign(campaign) => (None, Some(campaign.0)),
+    };
+    let mut connection = database.get().await?;
+    connection
+        .execute(
+            "UPDATE campaigns SET state = 'paused', reason = $2 WHERE tenant_id = $1 AND state = 'running'
+                AND ($3::uuid IS NULL OR sender_id = $3) AND ($4::uuid IS NULL OR id = $4)",
+            &[&tenant.0, &reason.as_str(), &sender, &campaign],
+        )
+        .await?;
+    Ok(())
+}
