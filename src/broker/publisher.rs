@@ -1,0 +1,175 @@
+//! Publishing with confirms: while one round waits for its confirms, the next one gathers, and ids that go the same way share
+//! a delivery.
+
+use std::time::Duration;
+
+use domain::partition::Partition;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Connection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Broker, BrokerError, Envelope};
+
+/// Envelopes that may wait to be published; beyond it publishers wait, or are refused.
+const WAITING_MOST: usize = 8_192;
+/// Envelopes of one round.
+const ROUND_MOST: usize = 1_024;
+/// How long a round may wait for its confirms.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// The wait before a lost connection is made again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(250);
+/// AMQP's mark of a message that survives the broker's restart.
+const PERSISTENT: u8 = 2;
+
+type Confirmed = oneshot::Sender<Result<(), BrokerError>>;
+
+struct Letter {
+    partition: Partition,
+    envelope: Envelope,
+    confirmed: Option<Confirmed>,
+}
+
+/// The way to the inboxes. Clones share a connection.
+#[derive(Clone)]
+pub struct Publisher {
+    broker: Broker,
+    letters: mpsc::Sender<Letter>,
+}
+
+impl Publisher {
+    /// Starts publishing on a connection of its own, made again whenever it is lost.
+    pub fn start(broker: Broker) -> Self {
+        let (letters, waiting) = mpsc::channel(WAITING_MOST);
+        tokio::spawn(publish_all(broker.clone(), waiting));
+        Self { broker, letters }
+    }
+
+    /// Publishes to the inbox of a tenant and waits until the broker has it.
+    ///
+    /// # Errors
+    /// When the broker did not confirm it. It may have it all the same.
+    pub async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError> {
+        let Some(partition) = self.partition(&envelope) else {
+            return Ok(());
+        };
+        self.publish_to(partition, envelope).await
+    }
+
+    /// Publishes to a partition's inbox and waits until the broker has it.
+    ///
+    /// # Errors
+    /// When the broker did not confirm it. It may have it all the same.
+    pub async fn publish_to(&self, partition: Partition, envelope: Envelope) -> Result<(), BrokerError> {
+        let stopped = || BrokerError("the publisher has stopped".to_owned());
+        let (confirmed, waits) = oneshot::channel();
+        let letter = Letter { partition, envelope, confirmed: Some(confirmed) };
+        self.letters.send(letter).await.map_err(|_| stopped())?;
+        waits.await.map_err(|_| stopped())?
+    }
+
+    /// Publishes if there is room, and does not wait: for hints that the planner repeats when they are lost.
+    pub fn publish_soon(&self, envelope: Envelope) {
+        if let Some(partition) = self.partition(&envelope) {
+            let letter = Letter { partition, envelope, confirmed: None };
+            if self.letters.try_send(letter).is_err() {
+                tracing::debug!("the publisher is full; the planner will repeat this hint");
+            }
+        }
+    }
+
+    fn partition(&self, envelope: &Envelope) -> Option<Partition> {
+        match envelope {
+            Envelope::Send { tenant, .. } | Envelope::Events { tenant, .. } => Some(self.broker.partition_of(*tenant)),
+            Envelope::Tick => None,
+        }
+    }
+}
+
+struct Line {
+    channel: Channel,
+    // Kept: dropping it closes the channel.
+    _connection: Connection,
+}
+
+async fn publish_all(broker: Broker, mut waiting: mpsc::Receiver<Letter>) {
+    let mut line: Option<Line> = None;
+    let mut letters = Vec::new();
+    while waiting.recv_many(&mut letters, ROUND_MOST).await > 0 {
+        let parcels = gather(letters.drain(..));
+        let done = publish_round(&broker, &mut line, &parcels).await;
+        if let Err(error) = &done {
+            tracing::warn!(%error, "nothing was published; trying again");
+            line = None;
+        }
+        for confirmed in parcels.into_iter().flat_map(|parcel| parcel.waiting) {
+            // Whoever waited may have gone.
+            let _ = confirmed.send(done.clone());
+        }
+        if done.is_err() {
+            tokio::time::sleep(RECONNECT_AFTER).await;
+        }
+    }
+}
+
+struct Parcel {
+    partition: Partition,
+    envelope: Envelope,
+    waiting: Vec<Confirmed>,
+}
+
+fn gather(letters: impl Iterator<Item = Letter>) -> Vec<Parcel> {
+    let mut parcels: Vec<Parcel> = Vec::new();
+    for letter in letters {
+        let same_way = parcels
+            .iter_mut()
+            .rev()
+            .find(|parcel| parcel.partition == letter.partition && parcel.envelope.absorb(&letter.envelope));
+        match same_way {
+            Some(parcel) => parcel.waiting.extend(letter.confirmed),
+            None => parcels.push(Parcel {
+                partition: letter.partition,
+                envelope: letter.envelope,
+                waiting: letter.confirmed.into_iter().collect(),
+            }),
+        }
+    }
+    parcels
+}
+
+async fn publish_round(broker: &Broker, line: &mut Option<Line>, parcels: &[Parcel]) -> Result<(), BrokerError> {
+    if line.as_ref().is_none_or(|line| !line.channel.status().connected()) {
+        *line = Some(connect(broker).await?);
+    }
+    let Some(Line { channel, .. }) = line else {
+        return Err(BrokerError("no connection".to_owned()));
+    };
+    let mut confirms = Vec::with_capacity(parcels.len());
+    for parcel in parcels {
+        let confirm = channel
+            .basic_publish(
+                broker.exchange().into(),
+                broker.queue(parcel.partition).into(),
+                BasicPublishOptions::default(),
+                &parcel.envelope.to_bytes(),
+                BasicProperties::default().with_delivery_mode(PERSISTENT),
+            )
+            .await?;
+        confirms.push(confirm);
+    }
+    let confirmed = futures_util::future::try_join_all(confirms);
+    let answers = tokio::time::timeout(CONFIRM_WITHIN, confirmed)
+        .await
+        .map_err(|_| BrokerError(format!("no confirm within {CONFIRM_WITHIN:?}")))??;
+    if answers.iter().all(lapin::Confirmation::is_ack) {
+        Ok(())
+    } else {
+        Err(BrokerError("the broker refused a message".to_owned()))
+    }
+}
+
+async fn connect(broker: &Broker) -> Result<Line, BrokerError> {
+    let connection = broker.connect("malote publisher").await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(Line { channel, _connection: connection })
+}

@@ -1,0 +1,186 @@
+//! Calls to Meta's Graph API over kept connections.
+//!
+//! A send is made once: this client never repeats a call, because only its caller can tell whether that is safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::ports::{Answer, Claimed, Meta, SendOutcome};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
+
+use super::templates::Page;
+use super::{FoundTemplate, answer};
+use crate::config;
+use crate::content;
+use crate::storage::sender_directory::{Sender, SenderDirectory};
+
+/// Bytes of an answer that are read.
+const ANSWER_MOST: usize = 4 * 1024 * 1024;
+/// How long connecting may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept: shorter than Meta's own limit, so that a call never meets a closing one.
+const KEPT_FOR: Duration = Duration::from_secs(20);
+/// Pages of templates that are read at most.
+const PAGES_MOST: usize = 100;
+
+type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Calls Meta on behalf of tenants. Clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: Http,
+    base: Arc<str>,
+    timeout: Duration,
+    senders: SenderDirectory,
+}
+
+/// How a call failed.
+enum Failed {
+    /// There was no connection: it never left.
+    NotSent(String),
+    /// It may have left.
+    Unknown(String),
+}
+
+impl Client {
+    /// Makes a client for the address and version that the settings name.
+    pub fn new(settings: &config::Meta, senders: SenderDirectory) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_WITHIN));
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT_FOR)
+            .retry_canceled_requests(false)
+            .build(connector);
+        Self {
+            http,
+            base: format!("{}/{}", settings.base_url.trim_end_matches('/'), settings.version).into(),
+            timeout: settings.timeout(),
+            senders,
+        }
+    }
+
+    async fn call(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Bytes), Failed> {
+        let answered = async {
+            let response = self.http.request(request).await.map_err(|error| {
+                let reason = describe(&error);
+                if error.is_connect() { Failed::NotSent(reason) } else { Failed::Unknown(reason) }
+            })?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_MOST)
+                .collect()
+                .await
+                .map_err(|error| Failed::Unknown(format!("the answer broke off: {error}")))?;
+            Ok((head.status, head.headers, body.to_bytes()))
+        };
+        match tokio::time::timeout(self.timeout, answered).await {
+            Ok(result) => result,
+            Err(_) => Err(Failed::Unknown(format!("no answer within {:?}", self.timeout))),
+        }
+    }
+
+    async fn post_message(&self, sender: &Sender, body: String, deadline: Instant) -> SendOutcome {
+        let request = Request::post(format!("{}/{}/messages", self.base, sender.phone_number_id))
+            .header(AUTHORIZATION, format!("Bearer {}", sender.access_token.expose()))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)));
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return not_sent(format!("the request cannot be made: {error}")),
+        };
+        if Instant::now() >= deadline {
+            return not_sent("the claim's deadline had passed".to_owned());
+        }
+        match self.call(request).await {
+            Ok((status, headers, body)) => answer::read(status, &headers, &body),
+            Err(Failed::NotSent(reason)) => not_sent(reason),
+            Err(Failed::Unknown(reason)) => SendOutcome::Unknown { reason },
+        }
+    }
+
+    async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {
+        let sender = match self.senders.by_id(claimed.sender).await {
+            Ok(Some(sender)) => sender,
+            Ok(None) => return not_sent(format!("there is no sender {}", claimed.sender)),
+            Err(error) => return not_sent(error.to_string()),
+        };
+        let content = &claimed.content;
+        let rendered = content::render(&content.body, content.parameters.as_deref(), &claimed.recipient, claimed.attempt);
+        match rendered {
+            Ok(body) => self.post_message(&sender, body, deadline).await,
+            Err(error) => SendOutcome::Refused(content::refusal(&error)),
+        }
+    }
+
+    /// Reads all templates of an account.
+    ///
+    /// # Errors
+    /// What Meta said, in words for the tenant.
+    pub async fn templates(&self, waba_id: &str, access_token: &str) -> Result<Vec<FoundTemplate>, String> {
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        for _ in 0..PAGES_MOST {
+            let page = self.template_page(waba_id, access_token, after.as_deref()).await?;
+            let (templates, next) = page.split();
+            found.extend(templates);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn template_page(&self, waba_id: &str, access_token: &str, after: Option<&str>) -> Result<Page, String> {
+        let from = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        let request = Request::get(format!("{}/{waba_id}/message_templates?limit=100{from}", self.base))
+            .header(AUTHORIZATION, format!("Bearer {access_token}"))
+            .body(Full::default())
+            .map_err(|error| error.to_string())?;
+        let (status, headers, body) = self.call(request).await.map_err(|failed| match failed {
+            Failed::NotSent(reason) | Failed::Unknown(reason) => reason,
+        })?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| format!("Meta's answer is not understood: {error}"));
+        }
+        match answer::read(status, &headers, &body) {
+            SendOutcome::Refused(refusal) => Err(format!("Meta refused with code {}: {}", refusal.code, refusal.details)),
+            _ => Err(format!("Meta answered {status}")),
+        }
+    }
+}
+
+impl Meta for Client {
+    fn send(&self, claimed: Arc<Claimed>, deadline: Instant) -> Answer<SendOutcome> {
+        let this = self.clone();
+        Box::pin(async move { this.send_claimed(&claimed, deadline).await })
+    }
+}
+
+const fn not_sent(reason: String) -> SendOutcome {
+    SendOutcome::NotSent { reason }
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,8 @@
+//! Meta's Cloud API: the only room with an HTTP client.
+
+mod answer;
+mod client;
+mod templates;
+
+pub use client::Client;
+pub use templates::FoundTemplate;
