@@ -2,5 +2,6 @@
 
 pub mod commands;
 pub mod config;
+pub mod content;
 pub mod storage;
 pub mod telemetry;
