@@ -194,7 +194,11 @@ mod tests {
     #[test]
     fn a_reason_stands_beside_a_pause_and_nowhere_else() {
         for next in every_standing().into_iter().flat_map(moves).flatten() {
-            assert_eq!(next.state == CampaignState::Paused, next.reason.is_some(), "{next:?}");
+            assert_eq!(
+                next.state == CampaignState::Paused,
+                next.reason.is_some(),
+                "{next:?}"
+            );
         }
     }
 

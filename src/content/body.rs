@@ -108,7 +108,8 @@ mod tests {
         assert!(single_body(None, Some(&json!(""))).is_err());
         assert!(single_body(None, Some(&json!("x".repeat(4097)))).is_err());
         assert!(single_body(None, Some(&json!({"body": "x", "colour": "red"}))).is_err());
-        let template = json!({"name": "a", "language": "en", "components": [{"type": "body", "text": "{{x}}"}]});
+        let template =
+            json!({"name": "a", "language": "en", "components": [{"type": "body", "text": "{{x}}"}]});
         assert!(matches!(
             single_body(Some(&template), None),
             Err(BodyRefused::HasColumns { .. })

@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn columns_are_found_with_and_without_spaces() {
-        assert_eq!(columns(r#"{"text":"Hi {{name}}, {{ order id }}!"}"#), ["name", "order id"]);
+        assert_eq!(
+            columns(r#"{"text":"Hi {{name}}, {{ order id }}!"}"#),
+            ["name", "order id"]
+        );
         assert_eq!(columns(r#"{"text":"{{1}}{{2}}"}"#), ["1", "2"]);
     }
 

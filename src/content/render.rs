@@ -100,8 +100,9 @@ fn push_template_head(json: &mut String, name: &RawValue, language: &RawValue) {
 
 fn push_components(json: &mut String, components: &str, parameters: Option<&str>) -> Result<(), RenderError> {
     let values: Values<'_> = match parameters {
-        Some(parameters) => serde_json::from_str(parameters)
-            .map_err(|error| RenderError::Parameters(error.to_string()))?,
+        Some(parameters) => {
+            serde_json::from_str(parameters).map_err(|error| RenderError::Parameters(error.to_string()))?
+        }
         None => Values::new(),
     };
     for segment in segments(components) {
@@ -122,7 +123,11 @@ fn push_value(json: &mut String, column: &str, values: &Values<'_>) -> Result<()
     match written.as_bytes().first() {
         Some(b'"') => json.push_str(&written[1..written.len() - 1]),
         Some(b'n') => return Err(RenderError::Missing(column.to_owned())),
-        Some(b'{' | b'[') => return Err(RenderError::Parameters(format!("{column:?} is not a plain value"))),
+        Some(b'{' | b'[') => {
+            return Err(RenderError::Parameters(format!(
+                "{column:?} is not a plain value"
+            )));
+        }
         _ => json.push_str(written),
     }
     Ok(())
@@ -140,7 +145,12 @@ mod tests {
     fn rendered(body: &Value, parameters: Option<&Value>, to: &str) -> Result<Value, RenderError> {
         let recipient: Recipient = to.parse().expect("a recipient");
         let parameters = parameters.map(Value::to_string);
-        let json = render(&body.to_string(), parameters.as_deref(), &recipient, AttemptId(Uuid::nil()))?;
+        let json = render(
+            &body.to_string(),
+            parameters.as_deref(),
+            &recipient,
+            AttemptId(Uuid::nil()),
+        )?;
         Ok(serde_json::from_str(&json).expect("what is rendered is JSON"))
     }
 
@@ -173,7 +183,10 @@ mod tests {
         let body = json!({"name": "a", "language": {"code": "en"}, "components": [{"text": "{{x}}"}]});
         let missing = Err(RenderError::Missing("x".to_owned()));
         assert_eq!(rendered(&body, None, "+5511999990000"), missing);
-        assert_eq!(rendered(&body, Some(&json!({"x": null})), "+5511999990000"), missing);
+        assert_eq!(
+            rendered(&body, Some(&json!({"x": null})), "+5511999990000"),
+            missing
+        );
     }
 
     /// A piece of a template's text: either plain, or a column by its number.

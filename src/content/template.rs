@@ -32,7 +32,9 @@ pub enum TemplateRefused {
     #[error("template: {0}")]
     Malformed(String),
     /// A part that must be the same for all recipients contains `{{...}}`.
-    #[error("template: {{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters")]
+    #[error(
+        "template: {{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters"
+    )]
     PlaceholderMisplaced {
         /// Where it was found.
         place: String,
@@ -73,7 +75,8 @@ impl Template {
     /// # Errors
     /// When it is no template, or asks for values where none may go.
     pub fn check(given: &Value) -> Result<Self, TemplateRefused> {
-        let written = Written::deserialize(given).map_err(|error| TemplateRefused::Malformed(error.to_string()))?;
+        let written =
+            Written::deserialize(given).map_err(|error| TemplateRefused::Malformed(error.to_string()))?;
         let language = match written.language {
             Language::Code(code) | Language::Object { code } => code,
         };
@@ -85,7 +88,9 @@ impl Template {
         }
         for component in &written.components {
             if !component.is_object() {
-                return Err(TemplateRefused::Malformed("each component is an object".to_owned()));
+                return Err(TemplateRefused::Malformed(
+                    "each component is an object".to_owned(),
+                ));
             }
             check_places(component)?;
         }
@@ -102,7 +107,8 @@ impl Template {
     /// # Errors
     /// When it was not.
     pub fn from_stored(json: &str) -> Result<Self, TemplateRefused> {
-        let value = serde_json::from_str(json).map_err(|error| TemplateRefused::Malformed(error.to_string()))?;
+        let value =
+            serde_json::from_str(json).map_err(|error| TemplateRefused::Malformed(error.to_string()))?;
         Self::check(&value)
     }
 
@@ -168,7 +174,9 @@ fn check_word(key: &str, word: &str) -> Result<(), TemplateRefused> {
         )));
     }
     if has_placeholder(word) {
-        return Err(TemplateRefused::PlaceholderMisplaced { place: key.to_owned() });
+        return Err(TemplateRefused::PlaceholderMisplaced {
+            place: key.to_owned(),
+        });
     }
     Ok(())
 }
@@ -221,7 +229,10 @@ mod tests {
 
     #[test]
     fn the_columns_come_from_text_links_and_buttons() {
-        assert_eq!(greeting().columns().collect::<Vec<_>>(), ["name", "order", "picture"]);
+        assert_eq!(
+            greeting().columns().collect::<Vec<_>>(),
+            ["name", "order", "picture"]
+        );
     }
 
     #[test]
@@ -232,7 +243,10 @@ mod tests {
             _ => None,
         };
         let parameters = greeting().parameters(values).expect("complete").expect("some");
-        assert_eq!(parameters, r#"{"name":"Ana \"the first\"","order":"7","picture":"7"}"#);
+        assert_eq!(
+            parameters,
+            r#"{"name":"Ana \"the first\"","order":"7","picture":"7"}"#
+        );
     }
 
     #[test]
@@ -253,7 +267,8 @@ mod tests {
 
     #[test]
     fn both_spellings_of_a_language_are_taken() {
-        let object = Template::check(&json!({"name": "a", "language": {"code": "en_US"}})).expect("a template");
+        let object =
+            Template::check(&json!({"name": "a", "language": {"code": "en_US"}})).expect("a template");
         assert_eq!(object.language(), "en_US");
         assert!(Template::check(&json!({"name": "a", "language": "en", "colour": 1})).is_err());
     }

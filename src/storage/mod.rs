@@ -3,12 +3,18 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod campaign_counts;
+pub mod campaigns;
 mod database;
+pub mod dead_letters;
 mod error;
+pub mod messages;
 pub mod migrations;
+pub mod recipients;
 mod redis;
 mod roles;
 pub mod schema;
+pub mod suppressions;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;
