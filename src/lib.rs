@@ -1,6 +1,13 @@
 //! The process: everything that touches the outside. `app` joins the parts; each other room knows one foreign thing.
 
+pub mod api;
+pub mod broker;
 pub mod commands;
 pub mod config;
+pub mod consumers;
+pub mod content;
+pub mod meta;
+pub mod planner;
 pub mod storage;
 pub mod telemetry;
+pub mod webhooks;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::ports::{Answer, Claimed, Meta, SendOutcome};
+use actors::ports::{Answer, Claimed, Meta, Refusal, SendOutcome};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -29,6 +29,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const KEPT_FOR: Duration = Duration::from_secs(20);
 /// Pages of templates that are read at most.
 const PAGES_MOST: usize = 100;
+
+/// Meta's code for values that make no valid message: what it would answer to the body that cannot even be written.
+const VALUES_REFUSED: i32 = 131_009;
 
 type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -122,7 +125,12 @@ impl Client {
         let rendered = content::render(&content.body, content.parameters.as_deref(), &claimed.recipient, claimed.attempt);
         match rendered {
             Ok(body) => self.post_message(&sender, body, deadline).await,
-            Err(error) => SendOutcome::Refused(content::refusal(&error)),
+            Err(error) => SendOutcome::Refused(Refusal {
+                code: VALUES_REFUSED,
+                details: error.to_string(),
+                retry_after: None,
+                transient: false,
+            }),
         }
     }
 

@@ -3,21 +3,29 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod broker_letters;
+pub mod campaign_counts;
+pub mod campaigns;
 pub mod committer;
 pub mod count_changes;
 mod database;
+pub mod dead_letters;
 mod error;
 pub mod events;
 pub mod limiter;
 pub mod message_rows;
+pub mod messages;
+pub mod migrations;
 pub mod migrations;
 mod named;
 pub mod ownership;
 pub mod planning;
-pub mod sender_directory;
+pub mod recipients;
 mod redis;
 mod roles;
 pub mod schema;
+pub mod sender_directory;
+pub mod suppressions;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;

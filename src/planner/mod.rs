@@ -1,0 +1,142 @@
+//! The planner: moves due messages into the inboxes, a window ahead of each number's rate, and keeps campaigns turning.
+//!
+//! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
+
+mod shares;
+
+use std::time::{Duration, Instant};
+
+use domain::partition::Partition;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
+use crate::config;
+use crate::storage::planning::{self, Taken};
+use crate::storage::{Database, StorageError};
+
+/// The time between two looks at what is due.
+const ROUND: Duration = Duration::from_millis(50);
+/// The time between two looks at what has been forgotten, has begun or has ended.
+const UPKEEP: Duration = Duration::from_millis(250);
+/// The time between two ticks of each partition.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the planner did.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    queued: Counter,
+    given_back: Counter,
+    republished: Counter,
+    failures: Counter,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        add("malote_planner_queued_messages", "Messages moved to queued", &metrics.queued);
+        add("malote_planner_given_back_messages", "Messages queued for too long and moved back", &metrics.given_back);
+        add("malote_planner_republished_events", "Stored events published again", &metrics.republished);
+        add("malote_planner_failures", "Rounds that a dependency failed", &metrics.failures);
+        metrics
+    }
+}
+
+/// The planner of this process.
+pub struct Planner {
+    /// Sees all tenants.
+    pub database: Database,
+    /// The way to the inboxes.
+    pub publisher: Publisher,
+    /// Windows and time limits.
+    pub settings: config::Pipeline,
+    /// What it did.
+    pub metrics: Metrics,
+}
+
+impl Planner {
+    /// Plans until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let (mut upkeep, mut tick) = (Instant::now(), Instant::now());
+        while !stop.is_cancelled() {
+            if let Err(error) = self.round(&mut upkeep, &mut tick).await {
+                self.metrics.failures.inc();
+                tracing::warn!(%error, "a round of the planner failed; the next one goes on");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    async fn round(&self, upkeep: &mut Instant, tick: &mut Instant) -> anyhow::Result<()> {
+        if *tick <= Instant::now() {
+            *tick = Instant::now() + TICK;
+            self.tick();
+        }
+        if *upkeep <= Instant::now() {
+            *upkeep = Instant::now() + UPKEEP;
+            self.keep_up().await?;
+        }
+        self.queue_due().await
+    }
+
+    async fn queue_due(&self) -> anyhow::Result<()> {
+        let sources = planning::sources(&self.database).await?;
+        let wanted = shares::divide(&sources, self.settings.window_ms, self.settings.window_most);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for taken in planning::take(&self.database, &wanted).await? {
+            self.publish(taken).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes queued ids. When the broker does not take them they are given back after a while, by any planner.
+    async fn publish(&self, taken: Taken) -> anyhow::Result<()> {
+        self.metrics.queued.inc_by(taken.messages.len() as u64);
+        let deliveries = taken.messages.chunks(SENDS_MOST).map(|messages| {
+            self.publisher.publish(Envelope::Send {
+                tenant: taken.tenant,
+                sender: taken.sender,
+                lane: taken.lane,
+                messages: messages.to_vec(),
+            })
+        });
+        futures_util::future::try_join_all(deliveries).await?;
+        Ok(())
+    }
+
+    async fn keep_up(&self) -> Result<(), StorageError> {
+        planning::turn_campaigns(&self.database).await?;
+        planning::sweep_cancelled(&self.database).await?;
+        let queued_for = Duration::from_millis(self.settings.queued_for_most_ms);
+        let given_back = planning::give_back_forgotten(&self.database, queued_for).await?;
+        self.metrics.given_back.inc_by(given_back as u64);
+        let unapplied_for = Duration::from_millis(self.settings.unapplied_for_most_ms);
+        for (tenant, events) in planning::unapplied_events(&self.database, unapplied_for).await? {
+            self.metrics.republished.inc_by(events.len() as u64);
+            for part in events.chunks(EVENTS_MOST) {
+                self.publisher.publish_soon(Envelope::Events { tenant, events: part.to_vec() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets owners run their timers.
+    fn tick(&self) {
+        for number in 0..self.settings.partitions {
+            let publisher = self.publisher.clone();
+            tokio::spawn(async move {
+                if let Err(error) = publisher.publish_to(Partition(number), Envelope::Tick).await {
+                    tracing::debug!(%error, "a tick was not published");
+                }
+            });
+        }
+    }
+}
