@@ -43,8 +43,16 @@ pub struct Undecodable(String);
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum Wire {
-    Send { tenant: Uuid, sender: Uuid, lane: String, messages: Vec<Uuid> },
-    Events { tenant: Uuid, events: Vec<Uuid> },
+    Send {
+        tenant: Uuid,
+        sender: Uuid,
+        lane: String,
+        messages: Vec<Uuid>,
+    },
+    Events {
+        tenant: Uuid,
+        events: Vec<Uuid>,
+    },
     Tick,
 }
 
@@ -52,7 +60,12 @@ impl Envelope {
     /// Writes it as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         let wire = match self {
-            Self::Send { tenant, sender, lane, messages } => Wire::Send {
+            Self::Send {
+                tenant,
+                sender,
+                lane,
+                messages,
+            } => Wire::Send {
                 tenant: tenant.0,
                 sender: sender.0,
                 lane: lane.as_str().to_owned(),
@@ -74,10 +87,17 @@ impl Envelope {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
         let wire: Wire = serde_json::from_slice(bytes).map_err(|error| Undecodable(error.to_string()))?;
         Ok(match wire {
-            Wire::Send { tenant, sender, lane, messages } => Self::Send {
+            Wire::Send {
+                tenant,
+                sender,
+                lane,
+                messages,
+            } => Self::Send {
                 tenant: TenantId(tenant),
                 sender: SenderId(sender),
-                lane: lane.parse().map_err(|_| Undecodable(format!("there is no lane {lane:?}")))?,
+                lane: lane
+                    .parse()
+                    .map_err(|_| Undecodable(format!("there is no lane {lane:?}")))?,
                 messages: messages.into_iter().map(MessageId).collect(),
             },
             Wire::Events { tenant, events } => Self::Events {
@@ -92,15 +112,31 @@ impl Envelope {
     pub(super) fn absorb(&mut self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::Send { tenant, sender, lane, messages },
-                Self::Send { tenant: also, sender: from, lane: on, messages: more },
-            ) if (&*tenant, &*sender, &*lane) == (also, from, on) && messages.len() + more.len() <= SENDS_MOST => {
+                Self::Send {
+                    tenant,
+                    sender,
+                    lane,
+                    messages,
+                },
+                Self::Send {
+                    tenant: also,
+                    sender: from,
+                    lane: on,
+                    messages: more,
+                },
+            ) if (&*tenant, &*sender, &*lane) == (also, from, on)
+                && messages.len() + more.len() <= SENDS_MOST =>
+            {
                 messages.extend(more);
                 true
             }
-            (Self::Events { tenant, events }, Self::Events { tenant: also, events: more })
-                if tenant == also && events.len() + more.len() <= EVENTS_MOST =>
-            {
+            (
+                Self::Events { tenant, events },
+                Self::Events {
+                    tenant: also,
+                    events: more,
+                },
+            ) if tenant == also && events.len() + more.len() <= EVENTS_MOST => {
                 events.extend(more);
                 true
             }
@@ -122,7 +158,14 @@ mod tests {
             lane: Lane::Fast,
             messages: vec![MessageId(Uuid::now_v7())],
         };
-        for envelope in [sent, Envelope::Events { tenant, events: vec![EventId(Uuid::now_v7())] }, Envelope::Tick] {
+        for envelope in [
+            sent,
+            Envelope::Events {
+                tenant,
+                events: vec![EventId(Uuid::now_v7())],
+            },
+            Envelope::Tick,
+        ] {
             assert_eq!(Envelope::from_bytes(&envelope.to_bytes()).unwrap(), envelope);
         }
     }
@@ -136,7 +179,10 @@ mod tests {
     #[test]
     fn only_what_goes_the_same_way_is_gathered_and_never_too_much() {
         let tenant = TenantId(Uuid::now_v7());
-        let events = |many| Envelope::Events { tenant, events: vec![EventId(Uuid::now_v7()); many] };
+        let events = |many| Envelope::Events {
+            tenant,
+            events: vec![EventId(Uuid::now_v7()); many],
+        };
         let mut gathered = events(EVENTS_MOST - 1);
         assert!(gathered.absorb(&events(1)));
         assert!(!gathered.absorb(&events(1)));

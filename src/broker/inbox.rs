@@ -65,9 +65,18 @@ impl Inbox {
         let channel = connection.create_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let consumer = channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
             .await?;
-        Ok(Intake { channel, consumer, _connection: connection })
+        Ok(Intake {
+            channel,
+            consumer,
+            _connection: connection,
+        })
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
@@ -98,7 +107,10 @@ impl Intake {
     /// # Errors
     /// When the channel is dead.
     pub async fn round_trip(&self) -> Result<(), BrokerError> {
-        Ok(self.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?)
+        Ok(self
+            .channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?)
     }
 
     /// Closes the channel: what was not acknowledged is delivered again, to whoever is active then.

@@ -62,7 +62,11 @@ impl Publisher {
     pub async fn publish_to(&self, partition: Partition, envelope: Envelope) -> Result<(), BrokerError> {
         let stopped = || BrokerError("the publisher has stopped".to_owned());
         let (confirmed, waits) = oneshot::channel();
-        let letter = Letter { partition, envelope, confirmed: Some(confirmed) };
+        let letter = Letter {
+            partition,
+            envelope,
+            confirmed: Some(confirmed),
+        };
         self.letters.send(letter).await.map_err(|_| stopped())?;
         waits.await.map_err(|_| stopped())?
     }
@@ -70,7 +74,11 @@ impl Publisher {
     /// Publishes if there is room, and does not wait: for hints that the planner repeats when they are lost.
     pub fn publish_soon(&self, envelope: Envelope) {
         if let Some(partition) = self.partition(&envelope) {
-            let letter = Letter { partition, envelope, confirmed: None };
+            let letter = Letter {
+                partition,
+                envelope,
+                confirmed: None,
+            };
             if self.letters.try_send(letter).is_err() {
                 tracing::debug!("the publisher is full; the planner will repeat this hint");
             }
@@ -79,7 +87,9 @@ impl Publisher {
 
     fn partition(&self, envelope: &Envelope) -> Option<Partition> {
         match envelope {
-            Envelope::Send { tenant, .. } | Envelope::Events { tenant, .. } => Some(self.broker.partition_of(*tenant)),
+            Envelope::Send { tenant, .. } | Envelope::Events { tenant, .. } => {
+                Some(self.broker.partition_of(*tenant))
+            }
             Envelope::Tick => None,
         }
     }
@@ -123,7 +133,8 @@ fn gather(letters: impl Iterator<Item = Letter>) -> Vec<Parcel> {
         let same_way = parcels
             .iter_mut()
             .rev()
-            .find(|parcel| parcel.partition == letter.partition && parcel.envelope.absorb(&letter.envelope));
+            .filter(|parcel| parcel.partition == letter.partition)
+            .find_map(|parcel| parcel.envelope.absorb(&letter.envelope).then_some(parcel));
         match same_way {
             Some(parcel) => parcel.waiting.extend(letter.confirmed),
             None => parcels.push(Parcel {
@@ -136,8 +147,15 @@ fn gather(letters: impl Iterator<Item = Letter>) -> Vec<Parcel> {
     parcels
 }
 
-async fn publish_round(broker: &Broker, line: &mut Option<Line>, parcels: &[Parcel]) -> Result<(), BrokerError> {
-    if line.as_ref().is_none_or(|line| !line.channel.status().connected()) {
+async fn publish_round(
+    broker: &Broker,
+    line: &mut Option<Line>,
+    parcels: &[Parcel],
+) -> Result<(), BrokerError> {
+    if line
+        .as_ref()
+        .is_none_or(|line| !line.channel.status().connected())
+    {
         *line = Some(connect(broker).await?);
     }
     let Some(Line { channel, .. }) = line else {
@@ -171,5 +189,8 @@ async fn connect(broker: &Broker) -> Result<Line, BrokerError> {
     let connection = broker.connect("malote publisher").await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(Line { channel, _connection: connection })
+    Ok(Line {
+        channel,
+        _connection: connection,
+    })
 }

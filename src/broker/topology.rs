@@ -30,30 +30,51 @@ impl Broker {
 /// Declares everything.
 pub(super) async fn declare(broker: &Broker, connection: &Connection) -> Result<(), BrokerError> {
     let channel = connection.create_channel().await?;
-    let durable_exchange = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    for (name, kind) in [(broker.exchange(), ExchangeKind::Direct), (broker.dead_queue(), ExchangeKind::Fanout)] {
+    let durable_exchange = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    for (name, kind) in [
+        (broker.exchange(), ExchangeKind::Direct),
+        (broker.dead_queue(), ExchangeKind::Fanout),
+    ] {
         channel
             .exchange_declare(name.into(), kind, durable_exchange, FieldTable::default())
             .await?;
     }
     channel
-        .queue_declare(broker.dead_queue().into(), QueueDeclareOptions::durable(), quorum())
+        .queue_declare(
+            broker.dead_queue().into(),
+            QueueDeclareOptions::durable(),
+            quorum(),
+        )
         .await?;
     let none = FieldTable::default;
     let bind = QueueBindOptions::default();
     let dead = broker.dead_queue();
-    channel.queue_bind(dead.clone().into(), dead.into(), "".into(), bind, none()).await?;
+    channel
+        .queue_bind(dead.clone().into(), dead.into(), "".into(), bind, none())
+        .await?;
     for number in 0..broker.partitions() {
         let queue = broker.queue(Partition(number));
         let mut arguments = quorum();
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(broker.dead_queue().into()));
+        arguments.insert(
+            "x-dead-letter-exchange".into(),
+            AMQPValue::LongString(broker.dead_queue().into()),
+        );
         channel
             .queue_declare(queue.clone().into(), QueueDeclareOptions::durable(), arguments)
             .await?;
         channel
-            .queue_bind(queue.clone().into(), broker.exchange().into(), queue.into(), bind, none())
+            .queue_bind(
+                queue.clone().into(),
+                broker.exchange().into(),
+                queue.into(),
+                bind,
+                none(),
+            )
             .await?;
     }
     channel.close(200, "done".into()).await?;

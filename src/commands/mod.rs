@@ -1,5 +1,6 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 refused or found wanting, 2 misuse.
 
+mod billing;
 mod config;
 mod migrate;
 
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Changes the database's schema; the only command that connects as migration_admin.
     Migrate(migrate::Arguments),
+    /// Checks the books: the ledger's chain, its counters, the campaigns' balance.
+    Billing(billing::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
     Config(config::Arguments),
 }
@@ -48,6 +51,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = crate::config::load(arguments.environment.as_deref(), arguments.config.as_deref())?;
     match arguments.command {
         Command::Migrate(command) => wait_for(migrate::run(config, command)),
+        Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }
 }

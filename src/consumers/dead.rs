@@ -33,7 +33,11 @@ pub(super) async fn consume(consumers: Consumers, stop: CancellationToken) {
 async fn revive(consumers: &Consumers, received: &Received) {
     match received.envelope() {
         Ok(Envelope::Send { tenant, messages, .. }) => {
-            if let Err(error) = consumers.messages.give_back(tenant, messages, Timestamp::now()).await {
+            if let Err(error) = consumers
+                .messages
+                .give_back(tenant, messages, Timestamp::now())
+                .await
+            {
                 tracing::warn!(%tenant, %error, "messages were not given back; the planner will");
             }
         }
@@ -44,7 +48,14 @@ async fn revive(consumers: &Consumers, received: &Received) {
 
 /// Keeps a delivery for an operator to look at.
 pub(super) async fn keep(consumers: &Consumers, received: &Received, kind: &str, error: &str) {
-    let kept = broker_letters::keep(&consumers.database, kind, received.queue(), received.bytes(), error).await;
+    let kept = broker_letters::keep(
+        &consumers.database,
+        kind,
+        received.queue(),
+        received.bytes(),
+        error,
+    )
+    .await;
     if let Err(error) = kept {
         tracing::error!(%error, kind, "a dead letter was not stored");
     }

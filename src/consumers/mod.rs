@@ -43,11 +43,17 @@ pub struct Consumers {
 impl Consumers {
     /// Consumes until `stop`, then hands every partition over. Returns when all are.
     pub async fn run(self, partitions: u16, stop: CancellationToken) {
-        let lost: HashMap<Partition, Arc<Notify>> =
-            (0..partitions).map(|number| (Partition(number), Arc::default())).collect();
+        let lost: HashMap<Partition, Arc<Notify>> = (0..partitions)
+            .map(|number| (Partition(number), Arc::default()))
+            .collect();
         let mut tasks = JoinSet::new();
         for (partition, lost) in &lost {
-            tasks.spawn(partition::consume(self.clone(), *partition, Arc::clone(lost), stop.clone()));
+            tasks.spawn(partition::consume(
+                self.clone(),
+                *partition,
+                Arc::clone(lost),
+                stop.clone(),
+            ));
         }
         tasks.spawn(dead::consume(self.clone(), stop.clone()));
         let mut revoked = self.tenants.on_revoked();

@@ -23,7 +23,12 @@ const CROWDED_FOR: SignedDuration = SignedDuration::from_secs(1);
 type AtWork = Arc<Mutex<HashMap<TenantId, usize>>>;
 
 /// Consumes a partition until `stop`; opens it again whenever it is lost.
-pub(super) async fn consume(consumers: Consumers, partition: Partition, lost: Arc<Notify>, stop: CancellationToken) {
+pub(super) async fn consume(
+    consumers: Consumers,
+    partition: Partition,
+    lost: Arc<Notify>,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let opened = consumers.inbox.open(partition).await;
         match opened {
@@ -37,7 +42,13 @@ pub(super) async fn consume(consumers: Consumers, partition: Partition, lost: Ar
     }
 }
 
-async fn hold(consumers: &Consumers, partition: Partition, mut intake: Intake, lost: &Notify, stop: &CancellationToken) {
+async fn hold(
+    consumers: &Consumers,
+    partition: Partition,
+    mut intake: Intake,
+    lost: &Notify,
+    stop: &CancellationToken,
+) {
     let mut epoch: Option<Epoch> = None;
     let at_work = AtWork::default();
     loop {
@@ -74,7 +85,19 @@ async fn become_owner(consumers: &Consumers, partition: Partition, intake: &Inta
 
 async fn handle(consumers: Consumers, partition: Partition, received: Received, at_work: AtWork) {
     let (tenant, work) = match received.envelope() {
-        Ok(Envelope::Send { tenant, sender, lane, messages }) => (tenant, Work::Send { sender, lane, messages }),
+        Ok(Envelope::Send {
+            tenant,
+            sender,
+            lane,
+            messages,
+        }) => (
+            tenant,
+            Work::Send {
+                sender,
+                lane,
+                messages,
+            },
+        ),
         Ok(Envelope::Events { tenant, events }) => (tenant, Work::Events(events)),
         Ok(Envelope::Tick) => {
             consumers.tenants.tick(partition).await;
@@ -119,7 +142,10 @@ impl Place {
             return None;
         }
         *count += 1;
-        Some(Self { at_work: Arc::clone(at_work), tenant })
+        Some(Self {
+            at_work: Arc::clone(at_work),
+            tenant,
+        })
     }
 }
 

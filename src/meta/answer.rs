@@ -93,23 +93,43 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> SendOutcome {
-        read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+        read(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            body.as_bytes(),
+        )
     }
 
     #[test]
     fn an_id_is_needed_to_believe_an_acceptance() {
-        let accepted = answer(200, r#"{"messaging_product":"whatsapp","messages":[{"id":"wamid.1"}]}"#);
-        assert_eq!(accepted, SendOutcome::Accepted { wamid: "wamid.1".to_owned() });
+        let accepted = answer(
+            200,
+            r#"{"messaging_product":"whatsapp","messages":[{"id":"wamid.1"}]}"#,
+        );
+        assert_eq!(
+            accepted,
+            SendOutcome::Accepted {
+                wamid: "wamid.1".to_owned()
+            }
+        );
         assert!(matches!(answer(200, "{}"), SendOutcome::Unknown { .. }));
     }
 
     #[test]
     fn only_metas_own_error_code_proves_that_nothing_was_sent() {
         let body = r#"{"error":{"message":"(#131026) Message undeliverable","code":131026,"error_data":{"details":"why"}}}"#;
-        let SendOutcome::Refused(refusal) = answer(400, body) else { panic!("not refused") };
+        let SendOutcome::Refused(refusal) = answer(400, body) else {
+            panic!("not refused")
+        };
         assert_eq!((refusal.code, refusal.transient), (131_026, false));
         assert!(refusal.details.ends_with("why"));
-        assert!(matches!(answer(502, "<html>Bad gateway</html>"), SendOutcome::Unknown { .. }));
-        assert!(matches!(answer(500, r#"{"error":{"message":"no code"}}"#), SendOutcome::Unknown { .. }));
+        assert!(matches!(
+            answer(502, "<html>Bad gateway</html>"),
+            SendOutcome::Unknown { .. }
+        ));
+        assert!(matches!(
+            answer(500, r#"{"error":{"message":"no code"}}"#),
+            SendOutcome::Unknown { .. }
+        ));
     }
 }

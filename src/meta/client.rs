@@ -81,7 +81,11 @@ impl Client {
         let answered = async {
             let response = self.http.request(request).await.map_err(|error| {
                 let reason = describe(&error);
-                if error.is_connect() { Failed::NotSent(reason) } else { Failed::Unknown(reason) }
+                if error.is_connect() {
+                    Failed::NotSent(reason)
+                } else {
+                    Failed::Unknown(reason)
+                }
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_MOST)
@@ -122,7 +126,12 @@ impl Client {
             Err(error) => return not_sent(error.to_string()),
         };
         let content = &claimed.content;
-        let rendered = content::render(&content.body, content.parameters.as_deref(), &claimed.recipient, claimed.attempt);
+        let rendered = content::render(
+            &content.body,
+            content.parameters.as_deref(),
+            &claimed.recipient,
+            claimed.attempt,
+        );
         match rendered {
             Ok(body) => self.post_message(&sender, body, deadline).await,
             Err(error) => SendOutcome::Refused(Refusal {
@@ -141,7 +150,9 @@ impl Client {
     pub async fn templates(&self, waba_id: &str, access_token: &str) -> Result<Vec<FoundTemplate>, String> {
         let (mut found, mut after) = (Vec::new(), None::<String>);
         for _ in 0..PAGES_MOST {
-            let page = self.template_page(waba_id, access_token, after.as_deref()).await?;
+            let page = self
+                .template_page(waba_id, access_token, after.as_deref())
+                .await?;
             let (templates, next) = page.split();
             found.extend(templates);
             after = next;
@@ -152,20 +163,32 @@ impl Client {
         Ok(found)
     }
 
-    async fn template_page(&self, waba_id: &str, access_token: &str, after: Option<&str>) -> Result<Page, String> {
+    async fn template_page(
+        &self,
+        waba_id: &str,
+        access_token: &str,
+        after: Option<&str>,
+    ) -> Result<Page, String> {
         let from = after.map(|after| format!("&after={after}")).unwrap_or_default();
-        let request = Request::get(format!("{}/{waba_id}/message_templates?limit=100{from}", self.base))
-            .header(AUTHORIZATION, format!("Bearer {access_token}"))
-            .body(Full::default())
-            .map_err(|error| error.to_string())?;
+        let request = Request::get(format!(
+            "{}/{waba_id}/message_templates?limit=100{from}",
+            self.base
+        ))
+        .header(AUTHORIZATION, format!("Bearer {access_token}"))
+        .body(Full::default())
+        .map_err(|error| error.to_string())?;
         let (status, headers, body) = self.call(request).await.map_err(|failed| match failed {
             Failed::NotSent(reason) | Failed::Unknown(reason) => reason,
         })?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| format!("Meta's answer is not understood: {error}"));
+            return serde_json::from_slice(&body)
+                .map_err(|error| format!("Meta's answer is not understood: {error}"));
         }
         match answer::read(status, &headers, &body) {
-            SendOutcome::Refused(refusal) => Err(format!("Meta refused with code {}: {}", refusal.code, refusal.details)),
+            SendOutcome::Refused(refusal) => Err(format!(
+                "Meta refused with code {}: {}",
+                refusal.code, refusal.details
+            )),
             _ => Err(format!("Meta answered {status}")),
         }
     }

@@ -36,11 +36,28 @@ impl Metrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
-        add("malote_planner_queued_messages", "Messages moved to queued", &metrics.queued);
-        add("malote_planner_given_back_messages", "Messages queued for too long and moved back", &metrics.given_back);
-        add("malote_planner_republished_events", "Stored events published again", &metrics.republished);
-        add("malote_planner_failures", "Rounds that a dependency failed", &metrics.failures);
+        let mut add =
+            |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        add(
+            "malote_planner_queued_messages",
+            "Messages moved to queued",
+            &metrics.queued,
+        );
+        add(
+            "malote_planner_given_back_messages",
+            "Messages queued for too long and moved back",
+            &metrics.given_back,
+        );
+        add(
+            "malote_planner_republished_events",
+            "Stored events published again",
+            &metrics.republished,
+        );
+        add(
+            "malote_planner_failures",
+            "Rounds that a dependency failed",
+            &metrics.failures,
+        );
         metrics
     }
 }
@@ -122,7 +139,10 @@ impl Planner {
         for (tenant, events) in planning::unapplied_events(&self.database, unapplied_for).await? {
             self.metrics.republished.inc_by(events.len() as u64);
             for part in events.chunks(EVENTS_MOST) {
-                self.publisher.publish_soon(Envelope::Events { tenant, events: part.to_vec() });
+                self.publisher.publish_soon(Envelope::Events {
+                    tenant,
+                    events: part.to_vec(),
+                });
             }
         }
         Ok(())

@@ -16,7 +16,10 @@ pub(super) fn divide(sources: &[Source], window_ms: u64, most: u32) -> Vec<(Sour
     for source in sources {
         by_sender.entry(source.sender).or_default().push(source);
     }
-    by_sender.values().flat_map(|of_sender| share(of_sender, window_ms, most)).collect()
+    by_sender
+        .values()
+        .flat_map(|of_sender| share(of_sender, window_ms, most))
+        .collect()
 }
 
 fn share(sources: &[&Source], window_ms: u64, most: u32) -> Vec<(Source, u32)> {
@@ -30,7 +33,11 @@ fn share(sources: &[&Source], window_ms: u64, most: u32) -> Vec<(Source, u32)> {
         return Vec::new();
     }
     let each = (room / u32::try_from(sources.len()).unwrap_or(u32::MAX)).max(1);
-    sources.iter().take(room as usize).map(|source| (**source, each)).collect()
+    sources
+        .iter()
+        .take(room as usize)
+        .map(|source| (**source, each))
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,7 +58,10 @@ mod tests {
     }
 
     fn shares(sources: &[Source]) -> Vec<u32> {
-        divide(sources, 2_000, 500).into_iter().map(|(_, share)| share).collect()
+        divide(sources, 2_000, 500)
+            .into_iter()
+            .map(|(_, share)| share)
+            .collect()
     }
 
     #[test]
@@ -63,12 +73,18 @@ mod tests {
 
     #[test]
     fn campaigns_of_one_number_share_and_other_numbers_are_untouched() {
-        assert_eq!(shares(&[source(1, 1, 80, 0), source(1, 2, 80, 0), source(2, 3, 80, 0)]), [80, 80, 160]);
+        assert_eq!(
+            shares(&[source(1, 1, 80, 0), source(1, 2, 80, 0), source(2, 3, 80, 0)]),
+            [80, 80, 160]
+        );
     }
 
     #[test]
     fn a_slow_number_still_gets_one() {
         assert_eq!(shares(&[source(1, 1, 1, 1)]), [1]);
-        assert_eq!(shares(&[source(1, 1, 1, 0), source(1, 2, 1, 0), source(1, 3, 1, 0)]), [1, 1]);
+        assert_eq!(
+            shares(&[source(1, 1, 1, 0), source(1, 2, 1, 0), source(1, 3, 1, 0)]),
+            [1, 1]
+        );
     }
 }

@@ -100,7 +100,10 @@ pub async fn store_statuses(
             ],
         )
         .await?;
-    Ok(rows.iter().map(|row| (TenantId(row.get(0)), EventId(row.get(1)))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| (TenantId(row.get(0)), EventId(row.get(1))))
+        .collect())
 }
 
 /// Stores everything else, once per content.
@@ -112,16 +115,37 @@ pub async fn store_others(database: &Database, others: &[NewOther]) -> Result<()
         return Ok(());
     }
     let ids: Vec<Uuid> = others.iter().map(|_| Uuid::now_v7()).collect();
-    let tenants: Vec<Option<Uuid>> = others.iter().map(|other| other.tenant.map(|tenant| tenant.0)).collect();
+    let tenants: Vec<Option<Uuid>> = others
+        .iter()
+        .map(|other| other.tenant.map(|tenant| tenant.0))
+        .collect();
     let kinds: Vec<&str> = others.iter().map(|other| other.kind.as_str()).collect();
-    let identities: Vec<Vec<u8>> = others.iter().map(|other| Sha256::digest(&other.raw).to_vec()).collect();
-    let numbers: Vec<Option<&str>> = others.iter().map(|other| other.phone_number_id.as_deref()).collect();
+    let identities: Vec<Vec<u8>> = others
+        .iter()
+        .map(|other| Sha256::digest(&other.raw).to_vec())
+        .collect();
+    let numbers: Vec<Option<&str>> = others
+        .iter()
+        .map(|other| other.phone_number_id.as_deref())
+        .collect();
     let accounts: Vec<&str> = others.iter().map(|other| other.waba_id.as_str()).collect();
     let reasons: Vec<Option<&str>> = others.iter().map(|other| other.quarantined_because).collect();
     let raws: Vec<&str> = others.iter().map(|other| other.raw.as_str()).collect();
     let mut connection = database.get().await?;
     connection
-        .execute(OTHERS, &[&ids, &tenants, &kinds, &identities, &numbers, &accounts, &reasons, &raws])
+        .execute(
+            OTHERS,
+            &[
+                &ids,
+                &tenants,
+                &kinds,
+                &identities,
+                &numbers,
+                &accounts,
+                &reasons,
+                &raws,
+            ],
+        )
         .await?;
     Ok(())
 }

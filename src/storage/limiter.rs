@@ -29,7 +29,11 @@ impl Limiters {
     }
 
     async fn stored(&self, sender: SenderId) -> Option<StoredLimiter> {
-        let text: Option<String> = self.redis.run(redis::cmd("GET").arg(self.key(sender))).await.ok()?;
+        let text: Option<String> = self
+            .redis
+            .run(redis::cmd("GET").arg(self.key(sender)))
+            .await
+            .ok()?;
         let text = text?;
         let (arrival, rate) = text.split_once(' ')?;
         Some(StoredLimiter {
@@ -61,7 +65,11 @@ impl LimiterStore for Limiters {
         Box::pin(async move {
             let text = format!("{} {}", state.theoretical_arrival.as_microsecond(), state.rate);
             let mut command = redis::cmd("SET");
-            command.arg(this.key(sender)).arg(text).arg("EX").arg(KEPT_FOR_SECONDS);
+            command
+                .arg(this.key(sender))
+                .arg(text)
+                .arg("EX")
+                .arg(KEPT_FOR_SECONDS);
             if let Err(error) = this.redis.run::<()>(&command).await {
                 tracing::debug!(%sender, %error, "the limiter's state was not saved");
             }

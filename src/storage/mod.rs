@@ -3,6 +3,7 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod audit;
 pub mod broker_letters;
 pub mod campaign_counts;
 pub mod campaigns;
@@ -15,7 +16,6 @@ pub mod events;
 pub mod limiter;
 pub mod message_rows;
 pub mod messages;
-pub mod migrations;
 pub mod migrations;
 mod named;
 pub mod ownership;

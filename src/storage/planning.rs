@@ -104,10 +104,20 @@ pub async fn take(database: &Database, wanted: &[(Source, u32)]) -> Result<Vec<T
             continue;
         }
         for _ in &messages {
-            changes.moved(source.tenant, source.campaign, MessageState::Planned, MessageState::Queued);
+            changes.moved(
+                source.tenant,
+                source.campaign,
+                MessageState::Planned,
+                MessageState::Queued,
+            );
         }
         let lane = source.campaign.map_or(Lane::Fast, |_| Lane::Bulk);
-        taken.push(Taken { tenant: source.tenant, sender: source.sender, lane, messages });
+        taken.push(Taken {
+            tenant: source.tenant,
+            sender: source.sender,
+            lane,
+            messages,
+        });
     }
     changes.write(&mut transaction, Writer::Planner).await?;
     transaction.commit().await?;
@@ -150,7 +160,12 @@ pub async fn give_back_forgotten(database: &Database, queued_for: Duration) -> R
 fn moves(rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {
     let mut changes = CountChanges::default();
     for row in rows {
-        changes.moved(TenantId(row.get(0)), row.get::<_, Option<Uuid>>(1).map(CampaignId), from, to);
+        changes.moved(
+            TenantId(row.get(0)),
+            row.get::<_, Option<Uuid>>(1).map(CampaignId),
+            from,
+            to,
+        );
     }
     changes
 }
@@ -185,7 +200,10 @@ pub async fn sweep_cancelled(database: &Database) -> Result<usize, StorageError>
     let mut transaction = database.begin().await?;
     let state = CampaignState::Cancelled.as_str();
     let campaigns = transaction
-        .query("SELECT id FROM campaigns WHERE state = $1 AND finished_at IS NULL LIMIT 1", &[&state])
+        .query(
+            "SELECT id FROM campaigns WHERE state = $1 AND finished_at IS NULL LIMIT 1",
+            &[&state],
+        )
         .await?;
     let Some(campaign) = campaigns.first().map(|row| row.get::<_, Uuid>(0)) else {
         transaction.rollback().await?;
@@ -203,7 +221,12 @@ pub async fn sweep_cancelled(database: &Database) -> Result<usize, StorageError>
         .await?;
     for row in &rows {
         let tenant = TenantId(row.get(0));
-        changes.moved(tenant, Some(CampaignId(campaign)), MessageState::Planned, MessageState::Cancelled);
+        changes.moved(
+            tenant,
+            Some(CampaignId(campaign)),
+            MessageState::Planned,
+            MessageState::Cancelled,
+        );
     }
     changes.write(&mut transaction, Writer::Planner).await?;
     transaction

@@ -40,11 +40,28 @@ impl Metrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
-        add("malote_webhook_deliveries_accepted", "Deliveries of Meta that were stored", &metrics.accepted);
-        add("malote_webhook_deliveries_refused", "Deliveries without a valid signature or body", &metrics.refused);
-        add("malote_webhook_deliveries_unavailable", "Deliveries that could not be stored; Meta repeats them", &metrics.unavailable);
-        add("malote_webhook_statuses", "Statuses that were stored for the first time", &metrics.statuses);
+        let mut add =
+            |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        add(
+            "malote_webhook_deliveries_accepted",
+            "Deliveries of Meta that were stored",
+            &metrics.accepted,
+        );
+        add(
+            "malote_webhook_deliveries_refused",
+            "Deliveries without a valid signature or body",
+            &metrics.refused,
+        );
+        add(
+            "malote_webhook_deliveries_unavailable",
+            "Deliveries that could not be stored; Meta repeats them",
+            &metrics.unavailable,
+        );
+        add(
+            "malote_webhook_statuses",
+            "Statuses that were stored for the first time",
+            &metrics.statuses,
+        );
         metrics
     }
 }
@@ -63,7 +80,10 @@ impl Webhooks {
     ) -> Result<Self, ConfigError> {
         Ok(Self {
             secrets: settings.app_secrets()?.into(),
-            verify_token: Arc::new(Secret::read(&settings.verify_token_file, "meta.verify_token_file")?),
+            verify_token: Arc::new(Secret::read(
+                &settings.verify_token_file,
+                "meta.verify_token_file",
+            )?),
             senders,
             store: store::Store::start(database, publisher, metrics.clone()),
             metrics,

@@ -89,7 +89,11 @@ pub(super) struct Sorted {
 impl Sorted {
     /// Reads a change; what is not understood is kept whole.
     pub(super) fn read(change: &Change<'_>) -> Self {
-        let whole = Self { phone_number_id: None, statuses: Vec::new(), keep_whole: true };
+        let whole = Self {
+            phone_number_id: None,
+            statuses: Vec::new(),
+            keep_whole: true,
+        };
         if change.field != "messages" {
             return whole;
         }
@@ -99,7 +103,11 @@ impl Sorted {
         Self {
             phone_number_id: value.metadata.map(|metadata| metadata.phone_number_id),
             keep_whole: value.messages.is_some() || value.statuses.is_empty(),
-            statuses: value.statuses.iter().map(|status| status.get().to_owned()).collect(),
+            statuses: value
+                .statuses
+                .iter()
+                .map(|status| status.get().to_owned())
+                .collect(),
         }
     }
 
@@ -139,7 +147,11 @@ impl Sorted {
 fn read_status(tenant: TenantId, raw: &str, now: Timestamp) -> Result<NewStatus, &'static str> {
     let status: Status = serde_json::from_str(raw).map_err(|_| "the status is not understood")?;
     // A voice message that was listened to has been read, and more.
-    let name = if status.status == "played" { "read" } else { &status.status };
+    let name = if status.status == "played" {
+        "read"
+    } else {
+        &status.status
+    };
     let known: DeliveryStatus = name.parse().map_err(|_| "the status is not known")?;
     let attempt = status.biz_opaque_callback_data.as_deref().unwrap_or_default();
     let attempt = Uuid::parse_str(attempt).map_err(|_| "the message was not sent by us")?;

@@ -5,10 +5,10 @@ use domain::signature::verify_meta;
 use jiff::Timestamp;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
-use warp::Filter as _;
 
 use super::Webhooks;
 use super::payload::{Delivery, Sorted};
@@ -42,15 +42,20 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
         .and(warp::header::optional::<String>("x-hub-signature-256"))
         .and(warp::body::bytes())
         .and(with)
-        .then(|signature: Option<String>, body: Bytes, webhooks: Webhooks| async move {
-            webhooks.receive(signature.as_deref(), &body).await
-        });
+        .then(
+            |signature: Option<String>, body: Bytes, webhooks: Webhooks| async move {
+                webhooks.receive(signature.as_deref(), &body).await
+            },
+        );
     handshake.or(delivery).unify().boxed()
 }
 
 impl Webhooks {
     fn shake_hands(&self, asked: &Handshake) -> Response {
-        let knows = asked.verify_token.as_bytes().ct_eq(self.verify_token.expose().as_bytes());
+        let knows = asked
+            .verify_token
+            .as_bytes()
+            .ct_eq(self.verify_token.expose().as_bytes());
         if asked.mode == "subscribe" && bool::from(knows) {
             asked.challenge.clone().into_response()
         } else {
@@ -59,7 +64,11 @@ impl Webhooks {
     }
 
     async fn receive(&self, signature: Option<&str>, body: &[u8]) -> Response {
-        let secrets: Vec<&[u8]> = self.secrets.iter().map(|secret| secret.expose().as_bytes()).collect();
+        let secrets: Vec<&[u8]> = self
+            .secrets
+            .iter()
+            .map(|secret| secret.expose().as_bytes())
+            .collect();
         if let Err(error) = verify_meta(&secrets, signature, body) {
             self.metrics.refused.inc();
             return answer(StatusCode::UNAUTHORIZED, &error.to_string());
@@ -68,7 +77,10 @@ impl Webhooks {
             Ok(delivery) => delivery,
             Err(error) => {
                 self.metrics.refused.inc();
-                return answer(StatusCode::BAD_REQUEST, &format!("the body is not a delivery of Meta: {error}"));
+                return answer(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the body is not a delivery of Meta: {error}"),
+                );
             }
         };
         match self.keep(&delivery).await {
@@ -86,7 +98,10 @@ impl Webhooks {
 
     async fn keep(&self, delivery: &Delivery<'_>) -> Result<(), StorageError> {
         let now = Timestamp::now();
-        let mut rows = Rows { statuses: Vec::new(), others: Vec::new() };
+        let mut rows = Rows {
+            statuses: Vec::new(),
+            others: Vec::new(),
+        };
         for entry in &delivery.entry {
             for change in &entry.changes {
                 let sorted = Sorted::read(change);

@@ -97,7 +97,10 @@ impl Writer {
         }
         for (tenant, events) in by_tenant {
             for part in events.chunks(EVENTS_MOST) {
-                self.publisher.publish_soon(Envelope::Events { tenant, events: part.to_vec() });
+                self.publisher.publish_soon(Envelope::Events {
+                    tenant,
+                    events: part.to_vec(),
+                });
             }
         }
     }
