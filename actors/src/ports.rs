@@ -78,6 +78,8 @@ pub struct Claimed {
     pub attempt: AttemptId,
     /// Which attempt it is, from 1.
     pub attempt_number: u32,
+    /// How many attempts that counted came before this one.
+    pub counted_before: u32,
     /// Its campaign, if any.
     pub campaign: Option<CampaignId>,
     /// The number it leaves from.
@@ -127,7 +129,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Raises the tenant's epoch and reads its head. Waits for the old owner's open transaction, and shuts it
     /// out afterwards. Also used to read the head again after [`CommitError::Unavailable`].
     fn take_over(&self, tenant: TenantId, epoch: Epoch) -> Answer<Result<BillingHead, CommitError>>;
-    /// Commits decisions and facts in one transaction, fenced by epoch and sequence.
+    /// Commits decisions and facts in one transaction, fenced by epoch and sequence. After
+    /// [`CommitError::Unavailable`] the owner reads the head again by [`Ledger::take_over`] and may propose the same
+    /// claims under the same attempt ids: a message that is already `sending` under the proposed attempt comes back as
+    /// claimed and is not charged again.
     fn commit(&self, work: TenantCommit) -> Answer<Result<Committed, CommitError>>;
     /// Events of the tenant that are stored and not applied, oldest first, `most` of them.
     fn unapplied_events(&self, tenant: TenantId, most: usize) -> Answer<Result<Vec<EventId>, Unavailable>>;
