@@ -49,8 +49,12 @@ impl Delays {
 /// Gives the wait before the next attempt of a message after `counted_before` attempts that counted.
 pub(crate) fn before_attempt(first: Duration, counted_before: u32) -> Duration {
     let mut delays = Delays::new(first, LONGEST_DELAY);
-    (0..counted_before.min(32)).for_each(|_| drop(delays.next()));
-    delays.next()
+    let waits = std::iter::repeat_with(|| delays.next());
+    // The waits have reached the longest long before the bound.
+    waits
+        .take(counted_before.min(32) as usize + 1)
+        .last()
+        .unwrap_or(first)
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub(crate) struct BillingCounter {
     proposals: VecDeque<Proposal>,
     events: VecDeque<WaitingEvents>,
     looked_at: Instant,
+    /// The plan allowed less than was asked for: pause once what it allows is claimed.
+    blocked: bool,
 }
 
 impl Behaviour for BillingCounter {
@@ -86,6 +88,7 @@ impl Behaviour for BillingCounter {
             proposals: VecDeque::new(),
             events: VecDeque::new(),
             looked_at: Instant::now(),
+            blocked: false,
         };
         counter.wait_for_commit(backlog, None);
         counter.resume()?;
@@ -193,14 +196,24 @@ impl BillingCounter {
         claims
     }
 
-    fn block_beyond_plan(&self, claims: &mut Vec<Proposed>) {
+    fn block_beyond_plan(&mut self, claims: &mut Vec<Proposed>) {
         let room = room_of(&self.head);
         if claims.len() <= room {
             return;
         }
         let blocked = claims.split_off(room);
-        self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
         self.world.send_queue.tell(SendMessage::Blocked(blocked));
+        self.blocked = true;
+        if claims.is_empty() {
+            self.pause_if_blocked();
+        }
+    }
+
+    /// Pauses the tenant's campaigns. Not before the last allowed claim is committed, or it would find itself paused.
+    fn pause_if_blocked(&mut self) {
+        if std::mem::take(&mut self.blocked) {
+            self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
+        }
     }
 
     fn next_events(&mut self) -> (Vec<EventId>, Vec<Arc<Receipt>>) {
@@ -264,6 +277,7 @@ impl BillingCounter {
         let Some(batch) = self.world.commit.batch().take() else {
             return;
         };
+        self.pause_if_blocked();
         let deadline = batch.since + self.world.shared.settings.claim_deadline;
         let proposed = !batch.claims.is_empty();
         let to_send = batch.settle(committed.claimed, deadline);

@@ -122,14 +122,10 @@ impl Proposal {
         self.claims.len()
     }
 
-    /// Gives the claims; from now on the proposal counts as answered for them.
+    /// Takes up to `most` claims; from now on they are answered for by whoever took them.
     pub(crate) fn take(&mut self, most: usize) -> Vec<Proposed> {
         let rest = self.claims.split_off(most.min(self.claims.len()));
         std::mem::replace(&mut self.claims, rest)
-    }
-
-    pub(crate) const fn claims(&self) -> &[Proposed] {
-        self.claims.as_slice()
     }
 }
 

@@ -38,7 +38,7 @@ impl Receipt {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(kept) = kept {
             // Nobody may wait any more; the work is done all the same.
-            drop(kept.send(()));
+            let _ = kept.send(());
         }
     }
 }

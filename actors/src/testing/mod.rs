@@ -169,10 +169,6 @@ impl Fakes {
         self.state().faults.add(tenant, trouble, times);
     }
 
-    pub(crate) fn clock(&self) -> Clock {
-        self.0.clock
-    }
-
     /// Lets the time of an answer pass.
     pub(crate) async fn latency(&self) {
         if !self.0.latency.is_zero() {
