@@ -1,0 +1,76 @@
+//! Every limit of this crate. The constants at the end hold them in relation to each other.
+
+use std::time::Duration;
+
+/// Message ids of one tenant inside `SendQueue`: waiting, proposed or being given back.
+pub const SEND_QUEUE_MOST: usize = 2_048;
+/// Event ids of one tenant inside `BillingCounter`.
+pub const BILLING_QUEUE_MOST: usize = 4_096;
+/// Permits in one lease of a sender, and claims in one proposal.
+pub const LEASE_MOST: usize = 100;
+/// Claims in one commit of a tenant.
+pub const CLAIMS_PER_COMMIT_MOST: usize = 200;
+/// Events in one commit of a tenant.
+pub const EVENTS_PER_COMMIT_MOST: usize = 500;
+/// Attempts of one tenant between proposal and stored outcome.
+pub const IN_FLIGHT_MOST: usize = 512;
+/// How long an id may wait in `SendQueue` before it goes back to `planned`.
+pub const WAIT_LONGEST: Duration = Duration::from_secs(5);
+/// How long a delivery is held in all, whatever its tenant waits for; then its rows are left to their state.
+pub const DELIVER_LONGEST: Duration = Duration::from_secs(10);
+/// When an id that waited too long is due again.
+pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(2);
+/// How often giving back is tried; beyond it the row's own time in `queued` brings it back.
+pub const GIVE_BACK_TRIES: usize = 5;
+/// The least wait for permits when there is none, so that permits come in batches.
+pub const LEASE_WAIT_LEAST: Duration = Duration::from_millis(20);
+/// When a lease that got no answer is asked for again.
+pub const LEASE_ASK_AGAIN: Duration = Duration::from_secs(3);
+/// How many permits of its rate a sender may save up.
+pub const BURST: Duration = Duration::from_millis(100);
+/// How often a sender's limiter is stored at most.
+pub const LIMITER_SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often a number's limits are read again.
+pub const LIMITER_LOAD_EVERY: Duration = Duration::from_secs(60);
+/// Numbers remembered by one `RateLimiter`; beyond it the quiet ones are forgotten.
+pub const SENDERS_MOST: usize = 1_000;
+/// How often rows past their deadline are looked for.
+pub const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// How often stored events that nobody applied are looked for.
+pub const UNAPPLIED_EVERY: Duration = Duration::from_secs(10);
+/// How long an automatic pause is not repeated.
+pub const PAUSE_AGAIN: Duration = Duration::from_secs(5);
+/// Messages that a cell handles before it lets others run.
+pub const CELL_BUDGET: u32 = 8;
+/// Failures on the same message that make it poison.
+pub const POISON_TRIES: u32 = 3;
+/// Failures of a cell in [`INTENSITY_WINDOW`] beyond which its tenant decides.
+pub const INTENSITY_MOST: usize = 5;
+/// The window of [`INTENSITY_MOST`].
+pub const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
+/// Escalations in [`ESCALATION_WINDOW`] that put a tenant in quarantine.
+pub const ESCALATIONS_MOST: usize = 3;
+/// The window of [`ESCALATIONS_MOST`].
+pub const ESCALATION_WINDOW: Duration = Duration::from_secs(600);
+/// How long a quarantine lasts on this node before the tenant's actors are tried again.
+pub const QUARANTINE_LASTS: Duration = Duration::from_secs(300);
+/// The first wait before a cell is restarted.
+pub const RESTART_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait before a cell is restarted.
+pub const RESTART_LONGEST: Duration = Duration::from_secs(30);
+/// Good service after which the wait starts from the first one again.
+pub const RESTART_FORGET: Duration = Duration::from_secs(60);
+/// The first wait before a dependency is asked again.
+pub const DEPENDENCY_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait before a dependency is asked again.
+pub const DEPENDENCY_LONGEST: Duration = Duration::from_secs(5);
+/// Recoveries of cells at once on a node, so that a start does not overrun the database.
+pub const RECOVERIES_MOST: usize = 16;
+/// How often a delivery is handed in again whose cell lost it.
+pub const REDELIVERIES_MOST: u32 = 5;
+
+const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
+const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);
+const _: () = assert!(CLAIMS_PER_COMMIT_MOST <= IN_FLIGHT_MOST);
+const _: () = assert!(IN_FLIGHT_MOST <= SEND_QUEUE_MOST);
+const _: () = assert!(EVENTS_PER_COMMIT_MOST <= BILLING_QUEUE_MOST);

@@ -1,0 +1,311 @@
+//! The metrics of this crate. They are touched through the methods here only, so that labels cannot drift.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use domain::meta_error::ErrorClass;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::gate::Gate;
+
+/// Which child of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    RateLimiter,
+    SendQueue,
+    BillingCounter,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 3] = [Self::RateLimiter, Self::SendQueue, Self::BillingCounter];
+
+    /// Gives the name used in metrics and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimiter => "rate_limiter",
+            Self::SendQueue => "send_queue",
+            Self::BillingCounter => "billing_counter",
+        }
+    }
+}
+
+/// Why a child started anew, or gave up a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A handler or the recovery panicked.
+    Panic,
+    /// A handler or the recovery answered with a fault of the tenant.
+    Fault,
+    /// A message failed too often and was buried.
+    Poison,
+    /// A sibling failed too often, so all three start anew.
+    Escalation,
+    /// The actor was gone without a word.
+    Vanished,
+}
+
+impl Cause {
+    const ALL: [Self; 5] = [
+        Self::Panic,
+        Self::Fault,
+        Self::Poison,
+        Self::Escalation,
+        Self::Vanished,
+    ];
+
+    /// Gives the name used in metrics and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Fault => "fault",
+            Self::Poison => "poison",
+            Self::Escalation => "escalation",
+            Self::Vanished => "vanished",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RestartLabels {
+    kind: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SettledLabels {
+    verdict: &'static str,
+    class: &'static str,
+}
+
+/// The metrics of this crate. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    in_mailbox: Family<KindLabel, Histogram>,
+    handler: Family<KindLabel, Histogram>,
+    restarts: Family<RestartLabels, Counter>,
+    tenants: Family<StateLabel, Gauge>,
+    settled: Family<SettledLabels, Counter>,
+    meta_call: Histogram,
+    in_flight: Gauge,
+    partitions: Gauge,
+    gates: Gates,
+}
+
+impl Metrics {
+    /// Registers every metric of this crate and gives the known label sets their zero.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::new();
+        let malote = registry.sub_registry_with_prefix("malote");
+        malote.register_collector(Box::new(metrics.gates.clone()));
+        malote.register(
+            "actor_time_in_mailbox_seconds",
+            "Time of a message between being sent and being handled",
+            metrics.in_mailbox.clone(),
+        );
+        malote.register(
+            "actor_handler_seconds",
+            "Time that a handler kept its actor busy",
+            metrics.handler.clone(),
+        );
+        malote.register(
+            "actor_restarts",
+            "Restarts of actors by cause",
+            metrics.restarts.clone(),
+        );
+        malote.register(
+            "tenants",
+            "Tenants with actors on this node",
+            metrics.tenants.clone(),
+        );
+        malote.register(
+            "messages_settled",
+            "Attempts that ended, by where their message went",
+            metrics.settled.clone(),
+        );
+        malote.register(
+            "meta_call_seconds",
+            "Time of a call to Meta",
+            metrics.meta_call.clone(),
+        );
+        malote.register(
+            "messages_in_flight",
+            "Attempts between their proposal and their stored outcome",
+            metrics.in_flight.clone(),
+        );
+        malote.register(
+            "partitions_owned",
+            "Partitions that this node owns",
+            metrics.partitions.clone(),
+        );
+        metrics
+    }
+
+    fn new() -> Self {
+        let metrics = Self {
+            in_mailbox: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-5, 4.0, 11))),
+            handler: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 11))),
+            restarts: Family::default(),
+            tenants: Family::default(),
+            settled: Family::default(),
+            meta_call: Histogram::new(exponential_buckets(0.005, 2.0, 13)),
+            in_flight: Gauge::default(),
+            partitions: Gauge::default(),
+            gates: Gates::default(),
+        };
+        metrics.show_zeros();
+        metrics
+    }
+
+    fn show_zeros(&self) {
+        for kind in Kind::ALL.map(Kind::as_str) {
+            drop(self.in_mailbox.get_or_create(&KindLabel { kind }));
+            drop(self.handler.get_or_create(&KindLabel { kind }));
+            for cause in Cause::ALL.map(Cause::as_str) {
+                drop(self.restarts.get_or_create(&RestartLabels { kind, cause }));
+            }
+        }
+        self.tenants_now(0, 0, 0);
+    }
+
+    /// Shows the gate's depth for as long as the gate lives.
+    pub(crate) fn watch(&self, gate: &Arc<Gate>) {
+        let mut gates = self.gates.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if gates.len() == gates.capacity() {
+            gates.retain(|gate| gate.strong_count() > 0);
+        }
+        gates.push(Arc::downgrade(gate));
+    }
+
+    /// Records that a message was handled.
+    pub(crate) fn handled(&self, kind: Kind, waited: Duration, took: Duration) {
+        let label = KindLabel { kind: kind.as_str() };
+        self.in_mailbox
+            .get_or_create(&label)
+            .observe(waited.as_secs_f64());
+        self.handler.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// Counts a restart, or a message given up.
+    pub(crate) fn restarted(&self, kind: Kind, cause: Cause) {
+        let (kind, cause) = (kind.as_str(), cause.as_str());
+        self.restarts.get_or_create(&RestartLabels { kind, cause }).inc();
+    }
+
+    /// Shows how many tenants are in which state.
+    pub(crate) fn tenants_now(&self, active: usize, restarting: usize, quarantined: usize) {
+        let states = [
+            ("active", active),
+            ("restarting", restarting),
+            ("quarantined", quarantined),
+        ];
+        for (state, count) in states {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.tenants.get_or_create(&StateLabel { state }).set(count);
+        }
+    }
+
+    /// Shows how many partitions this node owns.
+    pub(crate) fn partitions_now(&self, owned: usize) {
+        self.partitions.set(i64::try_from(owned).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an attempt that ended.
+    pub(crate) fn settled(&self, verdict: &'static str, class: Option<ErrorClass>) {
+        let class = class.map_or("none", ErrorClass::as_str);
+        self.settled
+            .get_or_create(&SettledLabels { verdict, class })
+            .inc();
+    }
+
+    /// Records a call to Meta.
+    pub(crate) fn called(&self, took: Duration) {
+        self.meta_call.observe(took.as_secs_f64());
+    }
+
+    /// Counts attempts that begin.
+    pub(crate) fn begun(&self, attempts: i64) {
+        self.in_flight.inc_by(attempts);
+    }
+
+    /// Counts an attempt that is over.
+    pub(crate) fn ended(&self) {
+        self.in_flight.dec();
+    }
+}
+
+/// Walks the gates when somebody looks.
+#[derive(Clone, Debug, Default)]
+struct Gates(Arc<Mutex<Vec<Weak<Gate>>>>);
+
+impl Gates {
+    /// Gives the sum and the greatest of the depths of one kind.
+    fn depths(&self, kind: Kind) -> (u64, u64) {
+        let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gates
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|gate| gate.kind() == kind)
+            .map(|gate| u64::try_from(gate.depth()).unwrap_or(u64::MAX))
+            .fold((0, 0), |(sum, most), depth| (sum + depth, most.max(depth)))
+    }
+}
+
+impl Collector for Gates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Work inside an actor: in its mailbox or admitted and not finished";
+        let mut depths = encoder.encode_descriptor("actor_queue_depth", help, None, MetricType::Gauge)?;
+        for kind in Kind::ALL {
+            let (sum, most) = self.depths(kind);
+            for (stat, value) in [("sum", sum), ("max", most)] {
+                let labels = [("kind", kind.as_str()), ("stat", stat)];
+                ConstGauge::new(value).encode(depths.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_shown_with_its_prefix() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.settled("accepted", None);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        for name in [
+            "malote_actor_queue_depth{kind=\"send_queue\",stat=\"max\"} 0",
+            "malote_actor_time_in_mailbox_seconds_count",
+            "malote_actor_handler_seconds_count",
+            "malote_actor_restarts_total{kind=\"rate_limiter\",cause=\"panic\"} 0",
+            "malote_tenants{state=\"quarantined\"} 0",
+            "malote_messages_settled_total{verdict=\"accepted\",class=\"none\"} 1",
+            "malote_meta_call_seconds_count 0",
+            "malote_messages_in_flight 0",
+            "malote_partitions_owned 0",
+        ] {
+            assert!(text.contains(name), "{name} is missing in {text}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The root of the tree: arbiters, the tenants on them, and an end within a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use domain::retry::FIRST_DELAY;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::clock::Clock;
+use crate::limits::RECOVERIES_MOST;
+use crate::metrics::Metrics;
+use crate::ports::{Ledger, LimiterStore, Messages, Meta};
+use crate::tenant::Shared;
+use crate::tenants::Tenants;
+
+/// The world as actors know it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tenants' ledgers.
+    pub ledger: Arc<dyn Ledger>,
+    /// Tenants' message rows.
+    pub messages: Arc<dyn Messages>,
+    /// Meta.
+    pub meta: Arc<dyn Meta>,
+    /// Where limiters keep their state.
+    pub limiter: Arc<dyn LimiterStore>,
+}
+
+/// What an installation may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a claimed message may wait for its call; then it becomes `unknown`.
+    pub claim_deadline: Duration,
+    /// The wait before the second attempt.
+    pub retry_first_delay: Duration,
+    /// How long a tenant without work keeps its actors.
+    pub passivate_after: Duration,
+    /// Threads for actors; none runs them on the caller's arbiter.
+    pub arbiters: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            claim_deadline: Duration::from_secs(30),
+            retry_first_delay: FIRST_DELAY,
+            passivate_after: Duration::from_secs(600),
+            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Attempts whose outcome was not stored in time; they become `unknown` at their deadline.
+    pub in_flight_left: usize,
+}
+
+/// The root of the supervision tree.
+pub struct Node {
+    tenants: Tenants,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Node {
+    /// Starts the arbiters. Must be called inside a running actix System whose runtime is the shared one.
+    pub fn start(ports: Ports, settings: Settings, runtime: Arc<Runtime>, metrics: Metrics) -> Self {
+        let arbiters: Vec<_> = (0..settings.arbiters)
+            .map(|_| {
+                let runtime = runtime.clone();
+                Arbiter::with_tokio_rt(move || runtime)
+            })
+            .collect();
+        let mut handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
+        if handles.is_empty() {
+            handles.push(Arbiter::current());
+        }
+        let (notices, noticed) = unbounded_channel();
+        let shared = Shared {
+            ports,
+            settings,
+            metrics,
+            runtime: runtime.handle().clone(),
+            recoveries: Arc::new(Semaphore::new(RECOVERIES_MOST)),
+            clock: Clock::start(),
+            notices,
+        };
+        let tenants = Tenants::new(shared, handles);
+        drop(runtime.spawn(tenants.attend(noticed)));
+        Self { tenants, arbiters }
+    }
+
+    /// Gives the handle to this node's tenants.
+    pub fn tenants(&self) -> Tenants {
+        self.tenants.clone()
+    }
+
+    /// Lets nothing in any more, waits for what is in flight and stops all actors.
+    pub async fn shutdown(self, within: Duration) -> Drained {
+        let in_flight_left = self.tenants.stop(within).await;
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        Drained { in_flight_left }
+    }
+}

@@ -1,0 +1,198 @@
+//! One tenant's actors: a supervisor and three children, all on one arbiter.
+
+pub(crate) mod billing_counter;
+pub(crate) mod commit;
+pub(crate) mod proposal;
+pub(crate) mod rate_limiter;
+pub(crate) mod receipt;
+pub(crate) mod send_queue;
+pub(crate) mod sending;
+pub(crate) mod supervisor;
+pub(crate) mod waiting;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::campaign::PauseReason;
+use domain::ids::{MessageId, TenantId};
+use domain::partition::{Epoch, Partition};
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use crate::cell::panic_text;
+use crate::clock::Clock;
+use crate::delays::Delays;
+use crate::gate::Port;
+use crate::limits::{GIVE_BACK_TRIES, PAUSE_AGAIN};
+use crate::metrics::Metrics;
+use crate::node::{Ports, Settings};
+use crate::ports::{PauseScope, Unavailable};
+use crate::tenant::billing_counter::BillingMessage;
+use crate::tenant::commit::CommitSlot;
+use crate::tenant::proposal::Live;
+use crate::tenant::rate_limiter::LimiterMessage;
+use crate::tenant::send_queue::SendMessage;
+
+/// What tenants of a node share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) runtime: Handle,
+    pub(crate) recoveries: Arc<Semaphore>,
+    pub(crate) clock: Clock,
+    pub(crate) notices: UnboundedSender<Notice>,
+}
+
+/// What a tenant tells its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A later owner has taken over.
+    EpochGone(Partition, Epoch),
+    /// The tenant kept failing.
+    Quarantined(Arc<Identity>, String),
+    /// An actor was gone without a word: start the tenant anew.
+    Vanished(Arc<Identity>),
+}
+
+/// Which incarnation of which tenant. Two of them are the same only if they are the same allocation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) tenant: TenantId,
+    pub(crate) partition: Partition,
+    pub(crate) epoch: Epoch,
+}
+
+/// What a tenant's three children share and what outlives their incarnations.
+pub(crate) struct World {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) shared: Shared,
+    pub(crate) limiter: Port<LimiterMessage>,
+    pub(crate) send_queue: Port<SendMessage>,
+    pub(crate) billing: Port<BillingMessage>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) commit: CommitSlot,
+    /// Set when the partition is being handed over: nothing new starts.
+    pub(crate) frozen: AtomicBool,
+    /// Set when `SendQueue` waits for room in flight.
+    starved: AtomicBool,
+    paused: Mutex<Vec<(PauseScope, PauseReason, Instant)>>,
+}
+
+impl World {
+    /// Puts a tenant's world together.
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        shared: Shared,
+        limiter: Port<LimiterMessage>,
+        send_queue: Port<SendMessage>,
+        billing: Port<BillingMessage>,
+    ) -> Arc<Self> {
+        let live = Live::new(shared.metrics.clone());
+        for gate in [limiter.gate(), send_queue.gate(), billing.gate()] {
+            shared.metrics.watch(gate);
+        }
+        Arc::new(Self {
+            identity,
+            shared,
+            limiter,
+            send_queue,
+            billing,
+            live,
+            commit: CommitSlot::default(),
+            frozen: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
+            paused: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Gives the tenant's id.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.identity.tenant
+    }
+
+    /// Runs I/O on the shared runtime, away from the arbiter.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.shared.runtime.spawn(future));
+    }
+
+    /// Tells how many attempts may begin now; if none, [`World::landed`] will tell when that has changed.
+    pub(crate) fn room_in_flight(&self, most: usize) -> usize {
+        let room = most.saturating_sub(self.live.count());
+        if room == 0 {
+            self.starved.store(true, Ordering::Release);
+        }
+        room
+    }
+
+    /// An attempt is over.
+    pub(crate) fn landed(&self) {
+        if self.starved.swap(false, Ordering::AcqRel) {
+            self.send_queue.tell(SendMessage::Landed);
+        }
+    }
+
+    /// Pauses campaigns, for as long as it takes; a pause just made is not repeated.
+    pub(crate) fn pause(self: &Arc<Self>, scope: PauseScope, reason: PauseReason) {
+        if !self.pauses_now(scope, reason) {
+            return;
+        }
+        tracing::warn!(tenant.id = %self.tenant(), ?scope, ?reason, "pausing campaigns");
+        let world = self.clone();
+        self.spawn(async move {
+            let messages = &world.shared.ports.messages;
+            until_available(|| messages.pause(world.tenant(), scope, reason)).await;
+        });
+    }
+
+    fn pauses_now(&self, scope: PauseScope, reason: PauseReason) -> bool {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.retain(|(_, _, at)| at.elapsed() < PAUSE_AGAIN);
+        if paused.iter().any(|known| (known.0, known.1) == (scope, reason)) {
+            return false;
+        }
+        paused.push((scope, reason, Instant::now()));
+        true
+    }
+}
+
+/// Gives queued rows back to `planned`. After a few tries it is left to the rows' own time in `queued`.
+pub(crate) async fn give_back(shared: Shared, tenant: TenantId, messages: Vec<MessageId>, wait: Duration) {
+    let mut delays = Delays::of_dependency();
+    for _ in 0..GIVE_BACK_TRIES {
+        let due_at = shared.clock.after(wait);
+        let answer = shared.ports.messages.give_back(tenant, messages.clone(), due_at);
+        match answer.await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(tenant.id = %tenant, %error, "giving messages back failed"),
+        }
+        tokio::time::sleep(delays.next()).await;
+    }
+}
+
+/// Asks again until the dependency answers.
+pub(crate) async fn until_available<T, F>(mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, Unavailable>>,
+{
+    let mut delays = Delays::of_dependency();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!(%error, "waiting for a dependency"),
+        }
+        tokio::time::sleep(delays.next()).await;
+    }
+}
+
+/// Runs I/O so that a panic in it becomes an error.
+pub(crate) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let outcome = std::panic::AssertUnwindSafe(future).catch_unwind().await;
+    outcome.map_err(|panic| panic_text(&*panic))
+}

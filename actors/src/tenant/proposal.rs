@@ -1,0 +1,148 @@
+//! Claims on their way from `SendQueue` to `BillingCounter` and back. A proposal that is dropped unanswered goes back to
+//! `SendQueue`, which proposes the same attempts again: so a crash of `BillingCounter` loses nothing.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::ids::{AttemptId, SenderId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::gate::Port;
+use crate::metrics::Metrics;
+use crate::ports::{Claim, Claimed};
+use crate::tenant::receipt::Item;
+use crate::tenant::send_queue::SendMessage;
+
+/// The attempts of a tenant between proposal and stored outcome. Outlives the actors' incarnations.
+#[derive(Debug)]
+pub(crate) struct Live {
+    attempts: Mutex<HashSet<AttemptId>>,
+    count: watch::Sender<usize>,
+    metrics: Metrics,
+}
+
+impl Live {
+    pub(crate) fn new(metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            attempts: Mutex::default(),
+            count: watch::Sender::new(0),
+            metrics,
+        })
+    }
+
+    /// Starts an attempt with a new id.
+    pub(crate) fn begin(self: &Arc<Self>) -> LiveAttempt {
+        let attempt = AttemptId(Uuid::now_v7());
+        self.change(|attempts| attempts.insert(attempt));
+        self.metrics.begun(1);
+        LiveAttempt {
+            attempt,
+            live: self.clone(),
+        }
+    }
+
+    /// Gives all attempts.
+    pub(crate) fn attempts(&self) -> Vec<AttemptId> {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.iter().copied().collect()
+    }
+
+    /// Tells how many attempts there are.
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Waits until there is no attempt.
+    pub(crate) async fn drained(&self) {
+        // The sender is ours, so it cannot be gone.
+        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashSet<AttemptId>) -> bool) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut attempts);
+        self.count.send_replace(attempts.len());
+    }
+}
+
+/// One attempt; it is live until this is dropped.
+#[derive(Debug)]
+pub(crate) struct LiveAttempt {
+    attempt: AttemptId,
+    live: Arc<Live>,
+}
+
+impl LiveAttempt {
+    /// Gives the attempt's id.
+    pub(crate) const fn id(&self) -> AttemptId {
+        self.attempt
+    }
+}
+
+impl Drop for LiveAttempt {
+    fn drop(&mut self) {
+        self.live.change(|attempts| attempts.remove(&self.attempt));
+        self.live.metrics.ended();
+    }
+}
+
+/// A message that is proposed under an attempt.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub(crate) item: Item,
+    pub(crate) live: LiveAttempt,
+}
+
+impl Proposed {
+    /// Gives what the ledger is asked for.
+    pub(crate) const fn claim(&self) -> Claim {
+        Claim {
+            message: self.item.message,
+            attempt: self.live.id(),
+        }
+    }
+}
+
+/// Claims of one sender.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    sender: SenderId,
+    claims: Vec<Proposed>,
+    home: Port<SendMessage>,
+}
+
+impl Proposal {
+    pub(crate) const fn new(sender: SenderId, claims: Vec<Proposed>, home: Port<SendMessage>) -> Self {
+        Self { sender, claims, home }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Takes up to `most` claims; from now on they are answered for by whoever took them.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<Proposed> {
+        let rest = self.claims.split_off(most.min(self.claims.len()));
+        std::mem::replace(&mut self.claims, rest)
+    }
+}
+
+impl Drop for Proposal {
+    fn drop(&mut self) {
+        let claims = std::mem::take(&mut self.claims);
+        if !claims.is_empty() {
+            let sender = self.sender;
+            self.home.tell(SendMessage::Lost { sender, claims });
+        }
+    }
+}
+
+/// A message that is this tenant's to send now.
+#[derive(Debug)]
+pub(crate) struct ToSend {
+    pub(crate) claimed: Claimed,
+    pub(crate) live: LiveAttempt,
+    pub(crate) deadline: Instant,
+}

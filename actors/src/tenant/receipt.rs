@@ -1,0 +1,70 @@
+//! The promise to whoever delivered work: it is kept once each part of the work is durable or refused, and broken
+//! when the work is lost on the way, so that it can be handed in again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::ids::MessageId;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::gate::Permit;
+
+/// One delivery's promise, shared by its parts.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    left: AtomicUsize,
+    kept: Mutex<Option<oneshot::Sender<()>>>,
+    _permit: Permit,
+}
+
+impl Receipt {
+    /// Makes a promise in `parts`, at least one. The receiver fails when the promise is broken.
+    pub(crate) fn new(parts: usize, permit: Permit) -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (kept, promise) = oneshot::channel();
+        let receipt = Self {
+            left: AtomicUsize::new(parts.max(1)),
+            kept: Mutex::new(Some(kept)),
+            _permit: permit,
+        };
+        (Arc::new(receipt), promise)
+    }
+
+    /// One part is durable or refused.
+    pub(crate) fn part_done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept {
+            // Nobody may wait any more; the work is done all the same.
+            let _ = kept.send(());
+        }
+    }
+}
+
+/// A message id inside the tenant's actors.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// The message.
+    pub(crate) message: MessageId,
+    /// Since when it waits.
+    pub(crate) since: Instant,
+    receipt: Arc<Receipt>,
+}
+
+impl Item {
+    /// Makes one of a delivery's items.
+    pub(crate) fn new(message: MessageId, receipt: Arc<Receipt>) -> Self {
+        Self {
+            message,
+            since: Instant::now(),
+            receipt,
+        }
+    }
+
+    /// The message was claimed, found stale or given back.
+    pub(crate) fn done(self) {
+        self.receipt.part_done();
+    }
+}

@@ -1,0 +1,226 @@
+//! Keeps a tenant's message ids until their number has permits, proposes their claims, and starts the calls to Meta for
+//! what was claimed. It may lose what waits: whoever delivered it hands it in again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::ids::{MessageId, SenderId};
+use domain::message::Lane;
+use domain::retry::HELD_DELAY;
+use tokio::time::Instant;
+
+use crate::cell::{Behaviour, Fault};
+use crate::limits::{
+    EXPIRE_EVERY, GIVE_BACK_DELAY, IN_FLIGHT_MOST, LEASE_ASK_AGAIN, LEASE_MOST, WAIT_LONGEST,
+};
+use crate::metrics::Kind;
+use crate::tenant::billing_counter::BillingMessage;
+use crate::tenant::proposal::{Proposal, Proposed, ToSend};
+use crate::tenant::rate_limiter::LimiterMessage;
+use crate::tenant::receipt::{Item, Receipt};
+use crate::tenant::sending::send;
+use crate::tenant::waiting::Waiting;
+use crate::tenant::{World, give_back, until_available};
+
+/// What `SendQueue` is told.
+#[derive(Debug)]
+pub(crate) enum SendMessage {
+    /// Send these.
+    Deliver {
+        sender: SenderId,
+        lane: Lane,
+        messages: Vec<MessageId>,
+        receipt: Arc<Receipt>,
+    },
+    /// The number may send so many.
+    Permits { sender: SenderId, count: usize },
+    /// These are paid for.
+    Claimed(Vec<ToSend>),
+    /// These were proposed and got no answer.
+    Lost { sender: SenderId, claims: Vec<Proposed> },
+    /// The plan does not allow these.
+    Blocked(Vec<Proposed>),
+    /// There is room in flight again.
+    Landed,
+    /// A second has passed.
+    Tick,
+    /// Start nothing any more.
+    Freeze,
+}
+
+/// The tenant's queue of messages to send.
+pub(crate) struct SendQueue {
+    world: Arc<World>,
+    waiting: HashMap<SenderId, Waiting>,
+    frozen: bool,
+    expired_at: Instant,
+}
+
+impl Behaviour for SendQueue {
+    type Message = SendMessage;
+    type Recipe = Arc<World>;
+    const KIND: Kind = Kind::SendQueue;
+
+    async fn recover(world: Arc<World>) -> Result<Self, Fault> {
+        let (messages, tenant) = (&world.shared.ports.messages, world.tenant());
+        until_available(|| messages.expire_sending(tenant, world.live.attempts())).await;
+        Ok(Self {
+            frozen: world.frozen.load(Ordering::Acquire),
+            world,
+            waiting: HashMap::new(),
+            expired_at: Instant::now(),
+        })
+    }
+
+    fn handle(&mut self, message: &mut Option<SendMessage>) -> Result<(), Fault> {
+        if let Some(SendMessage::Claimed(to_send)) = message {
+            // One by one, so that a failure leaves the others in the message.
+            while let Some(next) = to_send.pop() {
+                let world = self.world.clone();
+                self.world.spawn(send(world, next));
+            }
+            self.pump_all();
+            return Ok(());
+        }
+        match message.take() {
+            Some(SendMessage::Deliver {
+                sender,
+                lane,
+                messages,
+                receipt,
+            }) => self.deliver(sender, lane, messages, &receipt),
+            Some(SendMessage::Permits { sender, count }) => self.permitted(sender, count),
+            Some(SendMessage::Lost { sender, claims }) => self.propose(sender, claims),
+            Some(SendMessage::Blocked(claims)) => {
+                let items = claims.into_iter().map(|claim| claim.item).collect();
+                hand_back(&self.world, items, HELD_DELAY);
+                self.pump_all();
+            }
+            Some(SendMessage::Landed) => self.pump_all(),
+            Some(SendMessage::Tick) => self.tick(),
+            Some(SendMessage::Freeze) => self.frozen = true,
+            Some(SendMessage::Claimed(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn bury(world: &Arc<World>, message: SendMessage) {
+        // Claimed messages that cannot be started become unknown at their deadline; their attempts end here.
+        if let SendMessage::Blocked(claims) | SendMessage::Lost { claims, .. } = message {
+            let items = claims.into_iter().map(|claim| claim.item).collect();
+            hand_back(world, items, HELD_DELAY);
+        }
+    }
+}
+
+impl SendQueue {
+    fn deliver(&mut self, sender: SenderId, lane: Lane, messages: Vec<MessageId>, receipt: &Arc<Receipt>) {
+        let waiting = self.waiting.entry(sender).or_default();
+        for message in messages {
+            waiting.push(lane, Item::new(message, receipt.clone()));
+        }
+        self.pump(sender);
+    }
+
+    fn permitted(&mut self, sender: SenderId, count: usize) {
+        if let Some(waiting) = self.waiting.get_mut(&sender) {
+            waiting.asked = None;
+            waiting.permits += count;
+        }
+        self.pump(sender);
+    }
+
+    fn pump_all(&mut self) {
+        let senders: Vec<_> = self.waiting.keys().copied().collect();
+        senders.into_iter().for_each(|sender| self.pump(sender));
+    }
+
+    /// Proposes what has permits and asks for permits for the rest.
+    fn pump(&mut self, sender: SenderId) {
+        if self.frozen {
+            return;
+        }
+        let Some(waiting) = self.waiting.get_mut(&sender) else {
+            return;
+        };
+        let room = self.world.room_in_flight(IN_FLIGHT_MOST);
+        let items = waiting.take(waiting.permits.min(room).min(LEASE_MOST));
+        waiting.permits -= items.len();
+        let room = room - items.len();
+        if !waiting.is_empty() && waiting.permits == 0 && room > 0 && waiting.asked.is_none() {
+            waiting.asked = Some(Instant::now());
+            let wanted = LEASE_MOST.min(waiting.len()).min(room);
+            self.world.limiter.tell(LimiterMessage::Lease { sender, wanted });
+        }
+        let claims = items
+            .into_iter()
+            .map(|item| Proposed {
+                item,
+                live: self.world.live.begin(),
+            })
+            .collect();
+        self.propose(sender, claims);
+    }
+
+    fn propose(&self, sender: SenderId, claims: Vec<Proposed>) {
+        if claims.is_empty() {
+            return;
+        }
+        let proposal = Proposal::new(sender, claims, self.world.send_queue.clone());
+        self.world.billing.tell(BillingMessage::Propose(proposal));
+    }
+
+    /// Gives back what has waited too long, asks again for leases that got no answer, and forgets empty numbers.
+    fn tick(&mut self) {
+        let mut old = Vec::new();
+        for waiting in self.waiting.values_mut() {
+            old.append(&mut waiting.take_older(WAIT_LONGEST));
+            waiting.permits = 0;
+            if waiting
+                .asked
+                .is_some_and(|asked| asked.elapsed() >= LEASE_ASK_AGAIN)
+            {
+                waiting.asked = None;
+            }
+        }
+        hand_back(&self.world, old, GIVE_BACK_DELAY);
+        self.waiting
+            .retain(|_, waiting| !waiting.is_empty() || waiting.asked.is_some());
+        self.pump_all();
+        self.expire();
+    }
+
+    /// Lets rows that are past their deadline and not ours become unknown.
+    fn expire(&mut self) {
+        if self.expired_at.elapsed() < EXPIRE_EVERY {
+            return;
+        }
+        self.expired_at = Instant::now();
+        let (world, messages) = (self.world.clone(), &self.world.shared.ports.messages);
+        let answer = messages.expire_sending(self.world.tenant(), self.world.live.attempts());
+        self.world.spawn(async move {
+            match answer.await {
+                Ok(0) => {}
+                Ok(expired) => {
+                    tracing::warn!(tenant.id = %world.tenant(), expired, "attempts ended without an outcome");
+                }
+                Err(error) => tracing::warn!(tenant.id = %world.tenant(), %error, "expiring failed"),
+            }
+        });
+    }
+}
+
+/// Gives items back to `planned` and keeps their promises once that is done.
+pub(crate) fn hand_back(world: &Arc<World>, items: Vec<Item>, wait: Duration) {
+    if items.is_empty() {
+        return;
+    }
+    let (shared, tenant) = (world.shared.clone(), world.tenant());
+    let messages = items.iter().map(|item| item.message).collect();
+    world.spawn(async move {
+        give_back(shared, tenant, messages, wait).await;
+        items.into_iter().for_each(Item::done);
+    });
+}

@@ -1,0 +1,454 @@
+//! The handle others hold: hands work to the tenants of the partitions that this node owns.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+use domain::campaign::PauseReason;
+use domain::ids::{EventId, MessageId, SenderId, TenantId};
+use domain::message::Lane;
+use domain::partition::{Epoch, Partition};
+use domain::retry::HELD_DELAY;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::gate::Retired;
+use crate::limits::{DELIVER_LONGEST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
+use crate::metrics::{Cause, Kind};
+use crate::partition::{Entry, OwnedPartition};
+use crate::ports::PauseScope;
+use crate::tenant::billing_counter::BillingMessage;
+use crate::tenant::receipt::Receipt;
+use crate::tenant::send_queue::SendMessage;
+use crate::tenant::supervisor::TenantHandle;
+use crate::tenant::{Identity, Notice, Shared, give_back};
+
+/// Work for one tenant, as a delivery brings it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Send these messages, all of one number.
+    Send {
+        /// The number they leave from.
+        sender: SenderId,
+        /// The queue they wait in.
+        lane: Lane,
+        /// The messages, expected to be `queued`.
+        messages: Vec<MessageId>,
+    },
+    /// Apply these stored events.
+    Events(Vec<EventId>),
+}
+
+/// Why work was not taken. Whoever delivered it keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliverError {
+    /// This node does not own the partition, or is handing it over.
+    #[error("the partition is not owned by this node")]
+    NotOwner,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// How a tenant on this node fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantState {
+    /// Its actors work.
+    Active,
+    /// At least one of its actors is recovering.
+    Restarting,
+    /// Its actors kept failing and are stopped.
+    Quarantined {
+        /// What failed last.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// One tenant on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantStatus {
+    /// Which tenant.
+    pub tenant: TenantId,
+    /// Its partition.
+    pub partition: Partition,
+    /// How it fares.
+    pub state: TenantState,
+    /// How much is inside its actors.
+    pub depth: usize,
+}
+
+/// The tenants of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Tenants(Arc<Inner>);
+
+struct Inner {
+    shared: Shared,
+    arbiters: Vec<ArbiterHandle>,
+    partitions: Mutex<HashMap<Partition, OwnedPartition>>,
+    revoked: Mutex<Vec<UnboundedSender<Partition>>>,
+    stopping: AtomicBool,
+}
+
+/// Where a tenant's work goes.
+enum Door {
+    Open(Arc<TenantHandle>),
+    Quarantined,
+}
+
+impl Tenants {
+    pub(crate) fn new(shared: Shared, arbiters: Vec<ArbiterHandle>) -> Self {
+        Self(Arc::new(Inner {
+            shared,
+            arbiters,
+            partitions: Mutex::default(),
+            revoked: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// This node owns the partition from now on. Tenants of an earlier epoch are stopped.
+    pub fn grant(&self, partition: Partition, epoch: Epoch) {
+        let mut partitions = self.0.partitions();
+        let known = partitions.get(&partition);
+        if known.is_some_and(|known| known.epoch > epoch || (known.epoch == epoch && !known.frozen)) {
+            return;
+        }
+        let before = partitions.insert(partition, OwnedPartition::new(epoch));
+        self.0.shared.metrics.partitions_now(partitions.len());
+        drop(partitions);
+        before.iter().for_each(stop_all);
+    }
+
+    /// Gives the partition up: starts nothing any more, waits for what is in flight, and forgets its tenants.
+    pub async fn revoke(&self, partition: Partition, within: Duration) {
+        let handles = self.0.freeze(|known| known == partition);
+        drain(&handles, within).await;
+        let mut partitions = self.0.partitions();
+        let before = match partitions.entry(partition) {
+            Slot::Occupied(slot) if slot.get().frozen => Some(slot.remove()),
+            _ => None,
+        };
+        self.0.shared.metrics.partitions_now(partitions.len());
+        drop(partitions);
+        before.iter().for_each(stop_all);
+    }
+
+    /// Tells of each partition from now on that a later owner has taken over. Its tenants are stopped by then.
+    pub fn on_revoked(&self) -> UnboundedReceiver<Partition> {
+        let (sender, receiver) = unbounded_channel();
+        let mut revoked = self.0.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.push(sender);
+        receiver
+    }
+
+    /// Hands work to its tenant. Resolves when its effect is durable, refused, or left to the rows for later: then the
+    /// delivery is over.
+    ///
+    /// # Errors
+    /// Nothing happened, or what happened will be found stale when the work is delivered to its owner.
+    pub async fn deliver(
+        &self,
+        partition: Partition,
+        tenant: TenantId,
+        work: Work,
+    ) -> Result<(), DeliverError> {
+        match timeout(DELIVER_LONGEST, self.hand_in(partition, tenant, &work)).await {
+            Ok(delivered) => delivered,
+            Err(_) => {
+                self.leave(tenant, work, GIVE_BACK_DELAY).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs what is due in the partition's tenants. To be called once a second.
+    pub async fn tick(&self, partition: Partition) {
+        let mut retired = Vec::new();
+        let mut ticked = Vec::new();
+        {
+            let mut partitions = self.0.partitions();
+            if let Some(owned) = partitions.get_mut(&partition) {
+                owned.release();
+                let longest = self.0.shared.settings.passivate_after;
+                owned.tenants.retain(|_, entry| match entry {
+                    Entry::Active(handle) if handle.retire_if_idle(longest) => {
+                        retired.push(handle.clone());
+                        false
+                    }
+                    Entry::Active(handle) => {
+                        ticked.push(handle.clone());
+                        true
+                    }
+                    Entry::Quarantined { .. } => true,
+                });
+            }
+            self.0.count(&partitions);
+        }
+        retired.iter().for_each(|handle| handle.stop());
+        ticked.iter().for_each(|handle| handle.tick());
+    }
+
+    /// Gives all tenants that have actors here, or are in quarantine.
+    pub fn status(&self) -> Vec<TenantStatus> {
+        let partitions = self.0.partitions();
+        let tenants = partitions
+            .iter()
+            .flat_map(|(partition, owned)| owned.tenants.iter().map(|known| (*partition, known)));
+        tenants
+            .map(|(partition, (tenant, entry))| status_of(partition, *tenant, entry))
+            .collect()
+    }
+
+    /// Works off what tenants tell their node, until the node is gone.
+    pub(crate) fn attend(
+        &self,
+        mut noticed: UnboundedReceiver<Notice>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let inner = Arc::downgrade(&self.0);
+        async move {
+            while let Some(notice) = noticed.recv().await {
+                let Some(inner) = inner.upgrade() else {
+                    return;
+                };
+                inner.attend_to(notice);
+            }
+        }
+    }
+
+    /// Stops all; gives the number of attempts whose outcome was not stored in time.
+    pub(crate) async fn stop(&self, within: Duration) -> usize {
+        self.0.stopping.store(true, Ordering::Release);
+        let handles = self.0.freeze(|_| true);
+        drain(&handles, within).await;
+        let partitions = std::mem::take(&mut *self.0.partitions());
+        partitions.values().for_each(stop_all);
+        self.0.shared.metrics.partitions_now(0);
+        handles.iter().map(|handle| handle.world.live.count()).sum()
+    }
+
+    async fn hand_in(&self, partition: Partition, tenant: TenantId, work: &Work) -> Result<(), DeliverError> {
+        let mut losses = 0;
+        loop {
+            let handle = match self.0.door(partition, tenant)? {
+                Door::Open(handle) => handle,
+                Door::Quarantined => {
+                    self.leave(tenant, work.clone(), HELD_DELAY).await;
+                    return Ok(());
+                }
+            };
+            let Ok(promise) = put_in(&handle, work).await else {
+                continue;
+            };
+            if promise.await.is_ok() {
+                return Ok(());
+            }
+            losses += 1;
+            if losses >= REDELIVERIES_MOST {
+                self.0.shared.metrics.restarted(kind_of(work), Cause::Poison);
+                self.leave(tenant, work.clone(), HELD_DELAY).await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Leaves work to its rows: messages go back to `planned`, events stay unapplied and are found again.
+    async fn leave(&self, tenant: TenantId, work: Work, wait: Duration) {
+        if let Work::Send { messages, .. } = work {
+            give_back(self.0.shared.clone(), tenant, messages, wait).await;
+        }
+    }
+}
+
+impl Inner {
+    fn partitions(&self) -> MutexGuard<'_, HashMap<Partition, OwnedPartition>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds the tenant, or starts its actors.
+    fn door(&self, partition: Partition, tenant: TenantId) -> Result<Door, DeliverError> {
+        let mut partitions = self.partitions();
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(DeliverError::Stopping);
+        }
+        let owned = partitions.get_mut(&partition).filter(|owned| !owned.frozen);
+        let owned = owned.ok_or(DeliverError::NotOwner)?;
+        let epoch = owned.epoch;
+        let entry = owned.tenants.entry(tenant).or_insert_with(|| {
+            let identity = Identity {
+                tenant,
+                partition,
+                epoch,
+            };
+            let arbiter = &self.arbiters[arbiter_of(tenant, self.arbiters.len())];
+            Entry::Active(TenantHandle::start(identity, self.shared.clone(), arbiter))
+        });
+        Ok(match entry {
+            Entry::Active(handle) => {
+                handle.worked();
+                Door::Open(handle.clone())
+            }
+            Entry::Quarantined { .. } => Door::Quarantined,
+        })
+    }
+
+    /// Lets nothing into the partitions any more and gives their active tenants.
+    fn freeze(&self, which: impl Fn(Partition) -> bool) -> Vec<Arc<TenantHandle>> {
+        let mut handles = Vec::new();
+        for (partition, owned) in self.partitions().iter_mut() {
+            if which(*partition) {
+                owned.frozen = true;
+                handles.extend(owned.active().cloned());
+            }
+        }
+        handles.iter().for_each(|handle| handle.freeze());
+        handles
+    }
+
+    fn attend_to(&self, notice: Notice) {
+        match notice {
+            Notice::EpochGone(partition, epoch) => self.lost(partition, epoch),
+            Notice::Quarantined(identity, reason) => self.quarantine(&identity, reason),
+            Notice::Vanished(identity) => {
+                let mut partitions = self.partitions();
+                let owned = partitions.get_mut(&identity.partition);
+                let handle = owned.and_then(|owned| owned.take(&identity));
+                drop(partitions);
+                handle.iter().for_each(|handle| handle.stop());
+            }
+        }
+    }
+
+    /// A later owner has taken the partition over.
+    fn lost(&self, partition: Partition, epoch: Epoch) {
+        let mut partitions = self.partitions();
+        if partitions
+            .get(&partition)
+            .is_none_or(|owned| owned.epoch != epoch)
+        {
+            return;
+        }
+        let owned = partitions.remove(&partition);
+        self.shared.metrics.partitions_now(partitions.len());
+        drop(partitions);
+        tracing::warn!(
+            partition = partition.0,
+            epoch = epoch.0,
+            "a later owner has taken the partition over"
+        );
+        owned.iter().for_each(stop_all);
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.retain(|listener| listener.send(partition).is_ok());
+    }
+
+    fn quarantine(&self, identity: &Arc<Identity>, reason: String) {
+        let mut partitions = self.partitions();
+        let Some(owned) = partitions.get_mut(&identity.partition) else {
+            return;
+        };
+        let Some(handle) = owned.take(identity) else {
+            return;
+        };
+        tracing::error!(tenant.id = %identity.tenant, reason, "the tenant is in quarantine");
+        owned.quarantine(identity.tenant, reason, self.shared.clock.now());
+        self.count(&partitions);
+        drop(partitions);
+        handle.stop();
+        handle.world.pause(PauseScope::Tenant, PauseReason::Quarantined);
+    }
+
+    fn count(&self, partitions: &HashMap<Partition, OwnedPartition>) {
+        let (mut active, mut restarting, mut quarantined) = (0, 0, 0);
+        for entry in partitions.values().flat_map(|owned| owned.tenants.values()) {
+            match entry {
+                Entry::Active(handle) if handle.is_restarting() => restarting += 1,
+                Entry::Active(_) => active += 1,
+                Entry::Quarantined { .. } => quarantined += 1,
+            }
+        }
+        self.shared.metrics.tenants_now(active, restarting, quarantined);
+    }
+}
+
+/// Waits for room in front of the tenant and puts the work in.
+async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<()>, Retired> {
+    let world = &handle.world;
+    match work {
+        Work::Send {
+            sender,
+            lane,
+            messages,
+        } => {
+            let permit = world.send_queue.gate().admit(messages.len()).await?;
+            let (receipt, promise) = Receipt::new(messages.len(), permit);
+            if messages.is_empty() {
+                receipt.part_done();
+            }
+            world.send_queue.tell(SendMessage::Deliver {
+                sender: *sender,
+                lane: *lane,
+                messages: messages.clone(),
+                receipt,
+            });
+            Ok(promise)
+        }
+        Work::Events(events) => {
+            let permit = world.billing.gate().admit(events.len()).await?;
+            let (receipt, promise) = Receipt::new(1, permit);
+            world.billing.tell(BillingMessage::Apply {
+                events: events.clone(),
+                receipt: Some(receipt),
+            });
+            Ok(promise)
+        }
+    }
+}
+
+async fn drain(handles: &[Arc<TenantHandle>], within: Duration) {
+    let drained = join_all(handles.iter().map(|handle| handle.world.live.drained()));
+    if timeout(within, drained).await.is_err() {
+        tracing::warn!("attempts were left in flight");
+    }
+}
+
+fn stop_all(owned: &OwnedPartition) {
+    owned.active().for_each(|handle| handle.stop());
+}
+
+fn status_of(partition: Partition, tenant: TenantId, entry: &Entry) -> TenantStatus {
+    let (state, depth) = match entry {
+        Entry::Active(handle) if handle.is_restarting() => (TenantState::Restarting, handle.depth()),
+        Entry::Active(handle) => (TenantState::Active, handle.depth()),
+        Entry::Quarantined { reason, since, .. } => {
+            let (reason, since) = (reason.clone(), *since);
+            (TenantState::Quarantined { reason, since }, 0)
+        }
+    };
+    TenantStatus {
+        tenant,
+        partition,
+        state,
+        depth,
+    }
+}
+
+const fn kind_of(work: &Work) -> Kind {
+    match work {
+        Work::Send { .. } => Kind::SendQueue,
+        Work::Events(_) => Kind::BillingCounter,
+    }
+}
+
+/// Spreads tenants over arbiters by the random tail of their ids.
+fn arbiter_of(tenant: TenantId, arbiters: usize) -> usize {
+    let tail = usize::from(tenant.0.as_bytes()[15]);
+    tail % arbiters
+}

@@ -1,0 +1,188 @@
+//! From delivery to Meta and back.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use actors::ports::{PauseScope, Refusal, SendOutcome};
+use actors::testing::Trouble;
+use domain::campaign::PauseReason;
+use domain::message::MessageState;
+use tokio::time::Instant;
+
+use crate::rig::{in_paused_time, sender};
+
+fn refused(code: i32, transient: bool) -> SendOutcome {
+    SendOutcome::Refused(Refusal {
+        code,
+        details: "on demand".to_owned(),
+        retry_after: None,
+        transient,
+    })
+}
+
+#[test]
+fn five_hundred_messages_are_claimed_once_and_accepted() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let messages = rig.fakes.queued(tenant, sender, 500);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 500);
+        let state = rig.fakes.state();
+        assert!(state.messages.values().all(|row| row.claims == 1));
+        let sent: HashSet<_> = state.calls.iter().map(|call| call.0).collect();
+        assert_eq!((sent.len(), state.calls.len()), (500, 500));
+        assert!(
+            state.commits.len() < 100,
+            "claims go together: {} commits",
+            state.commits.len()
+        );
+    });
+}
+
+#[test]
+fn a_message_delivered_twice_is_sent_once() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let messages = rig.fakes.queued(tenant, sender, 50);
+        let twice: Vec<_> = messages.iter().chain(&messages).copied().collect();
+        rig.deliver(tenant, sender, &twice).await.expect("delivered");
+        rig.deliver(tenant, sender, &messages).await.expect("stale");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.fakes.state().calls.len(), 50);
+    });
+}
+
+#[test]
+fn a_transient_refusal_is_retried_and_then_accepted() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let messages = rig.fakes.queued(tenant, sender, 1);
+        let script = [refused(131_000, true)].into();
+        rig.fakes.state().script.insert(messages[0], script);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 10).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 1);
+        assert_eq!(
+            rig.fakes.head(tenant).held,
+            1,
+            "the first reservation was given back"
+        );
+        assert_eq!(rig.fakes.state().messages[&messages[0]].counted, 1);
+    });
+}
+
+#[test]
+fn the_fifth_transient_refusal_is_the_last() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let messages = rig.fakes.queued(tenant, sender, 1);
+        rig.fakes
+            .state()
+            .number_script
+            .insert(sender, refused(131_000, true));
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 120).await;
+        assert_eq!(rig.count(tenant, MessageState::Dead), 1);
+        assert_eq!(rig.fakes.state().calls.len(), 5);
+        assert_eq!(rig.fakes.head(tenant).held, 0);
+        assert!(rig.shows("malote_messages_settled_total{verdict=\"dead\",class=\"transient\"} 1"));
+    });
+}
+
+#[test]
+fn a_number_sends_at_its_rate() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.state().rates.insert(sender, 80);
+        let messages = rig.fakes.queued(tenant, sender, 240);
+        let started = Instant::now();
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        let seconds = started.elapsed().as_secs_f64();
+        assert!((2.8..3.6).contains(&seconds), "{seconds} s for 240 at 80/s");
+        assert!(!rig.fakes.state().limiters.is_empty(), "the state is stored");
+    });
+}
+
+#[test]
+fn a_throttle_slows_the_number_and_uses_up_no_attempt() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.state().rates.insert(sender, 100);
+        let messages = rig.fakes.queued(tenant, sender, 200);
+        let script = [refused(130_429, false)];
+        for message in &messages[..20] {
+            rig.fakes.state().script.insert(*message, script.clone().into());
+        }
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        let slowed = rig.fakes.state().limiters[&sender].rate;
+        assert!(slowed < 100.0, "slowed to {slowed}");
+        rig.run(tenant, 20).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 200);
+        let state = rig.fakes.state();
+        assert!(state.messages.values().all(|row| row.counted == 0));
+    });
+}
+
+#[test]
+fn a_dead_token_pauses_the_tenant() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes
+            .state()
+            .number_script
+            .insert(sender, refused(190, false));
+        let messages = rig.fakes.queued(tenant, sender, 200);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 3).await;
+        let state = rig.fakes.state();
+        let paused = (tenant, PauseScope::Tenant, PauseReason::TokenInvalid);
+        assert_eq!(state.pauses, [paused], "once for all refusals");
+        let kept = state.messages.values();
+        assert!(
+            kept.clone()
+                .all(|row| row.state == MessageState::Planned && row.counted == 0)
+        );
+    });
+}
+
+#[test]
+fn a_call_that_panics_leaves_the_message_unknown() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.trouble(tenant, Trouble::SendPanics, 1);
+        let messages = rig.fakes.queued(tenant, sender, 10);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 1).await;
+        assert_eq!(rig.count(tenant, MessageState::Unknown), 1);
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 9);
+    });
+}
+
+#[test]
+fn an_outcome_is_stored_once_the_database_answers_again() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.trouble(tenant, Trouble::SettleUnavailable, 60);
+        let messages = rig.fakes.queued(tenant, sender, 10);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 40).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 10);
+        assert_eq!(rig.fakes.state().calls.len(), 10);
+    });
+}
+
+#[test]
+fn what_waits_too_long_goes_back_to_planned() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.state().rates.insert(sender, 1);
+        let messages = rig.fakes.queued(tenant, sender, 50);
+        let delivery = rig.deliver(tenant, sender, &messages);
+        let (delivered, ()) = tokio::join!(delivery, rig.run(tenant, 7));
+        delivered.expect("delivered");
+        let accepted = rig.count(tenant, MessageState::Accepted);
+        assert!((4..=9).contains(&accepted), "{accepted} accepted");
+        assert!(rig.fakes.state().given_back.len() >= 40);
+    });
+}
