@@ -199,25 +199,6 @@ pub async fn change(
     Ok(Moved::To { from, to })
 }
 
-/// Sets when a campaign launches by itself; none for a campaign that runs.
-///
-/// # Errors
-/// What the database says.
-pub async fn set_schedule(
-    transaction: &mut Transaction,
-    tenant: TenantId,
-    campaign: CampaignId,
-    schedule_at: Option<Timestamp>,
-) -> Result<(), StorageError> {
-    transaction
-        .execute(
-            "UPDATE campaigns SET schedule_at = $3 WHERE id = $1 AND tenant_id = $2",
-            &[&campaign.0, &tenant.0, &schedule_at],
-        )
-        .await?;
-    Ok(())
-}
-
 /// What is read for those who watch a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
