@@ -1,4 +1,4 @@
-//! How many recipients of a campaign are in each state: one row for each kind of writer, summed on reading.
+//! How many recipients of a campaign are in each state: the rows of all writers, summed on reading.
 
 use domain::counts::Counts;
 use domain::ids::{CampaignId, TenantId};
@@ -6,61 +6,6 @@ use domain::message::MessageState;
 use tokio_postgres::Row;
 
 use super::{StorageError, Transaction};
-
-/// Who writes counts. Each kind has a row of its own, so that they do not wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CountsWriter {
-    /// Uploads, cancellations, replays.
-    Api,
-    /// Planned to queued and back.
-    Planner,
-    /// Everything from the claim on.
-    Committer,
-}
-
-impl CountsWriter {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Planner => "planner",
-            Self::Committer => "committer",
-        }
-    }
-}
-
-/// Adds changes to a writer's row, making the row if it is the first change.
-///
-/// # Errors
-/// What the database says.
-pub async fn add(
-    transaction: &mut Transaction,
-    tenant: TenantId,
-    campaign: CampaignId,
-    writer: CountsWriter,
-    changes: &Counts,
-) -> Result<(), StorageError> {
-    if changes.is_zero() {
-        return Ok(());
-    }
-    let values: Vec<i64> = changes.iter().map(|(_, change)| change).collect();
-    transaction
-        .execute(
-            "INSERT INTO campaign_counts AS c (campaign_id, writer, tenant_id, planned, queued, sending, accepted, sent,
-                 delivered, read, failed, unknown, dead, cancelled, suppressed)
-             SELECT $1, $2, $3, v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]
-             FROM (SELECT $4::bigint[] AS v) AS given
-             ON CONFLICT (campaign_id, writer) DO UPDATE SET
-                 planned = c.planned + excluded.planned, queued = c.queued + excluded.queued,
-                 sending = c.sending + excluded.sending, accepted = c.accepted + excluded.accepted,
-                 sent = c.sent + excluded.sent, delivered = c.delivered + excluded.delivered,
-                 read = c.read + excluded.read, failed = c.failed + excluded.failed,
-                 unknown = c.unknown + excluded.unknown, dead = c.dead + excluded.dead,
-                 cancelled = c.cancelled + excluded.cancelled, suppressed = c.suppressed + excluded.suppressed",
-            &[&campaign.0, &writer.as_str(), &tenant.0, &values],
-        )
-        .await?;
-    Ok(())
-}
 
 /// Reads the counts of one campaign.
 ///

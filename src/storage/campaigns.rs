@@ -29,7 +29,7 @@ pub struct Campaign {
     pub schedule_at: Option<Timestamp>,
     /// When it first ran.
     pub launched_at: Option<Timestamp>,
-    /// When nothing was left to send, or when it was cancelled.
+    /// When nothing was left to send; also of a cancelled campaign, once all its rows are swept.
     pub finished_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -185,7 +185,7 @@ pub async fn change(
             .execute(
                 "UPDATE campaigns SET state = $3, reason = $4,
                      launched_at = CASE WHEN $3 = 'running' THEN coalesce(launched_at, now()) ELSE launched_at END,
-                     finished_at = CASE WHEN $3 IN ('finished', 'cancelled') THEN now() END
+                     finished_at = CASE WHEN $3 = 'finished' THEN now() END
                  WHERE id = $1 AND tenant_id = $2",
                 &[
                     &campaign.0,
@@ -197,25 +197,6 @@ pub async fn change(
             .await?;
     }
     Ok(Moved::To { from, to })
-}
-
-/// Sets when a campaign launches by itself; none for a campaign that runs.
-///
-/// # Errors
-/// What the database says.
-pub async fn set_schedule(
-    transaction: &mut Transaction,
-    tenant: TenantId,
-    campaign: CampaignId,
-    schedule_at: Option<Timestamp>,
-) -> Result<(), StorageError> {
-    transaction
-        .execute(
-            "UPDATE campaigns SET schedule_at = $3 WHERE id = $1 AND tenant_id = $2",
-            &[&campaign.0, &tenant.0, &schedule_at],
-        )
-        .await?;
-    Ok(())
 }
 
 /// What is read for those who watch a campaign.

@@ -1,16 +1,13 @@
 //! Messages that used up their attempts: listed, replayed, or given up on for good.
 
-use std::collections::HashMap;
-
 use domain::campaign::Standing;
-use domain::counts::Counts;
 use domain::ids::{CampaignId, MessageId, TenantId};
 use domain::message::MessageState;
 use domain::meta_error::classify;
 use uuid::Uuid;
 
-use super::campaign_counts::{self, CountsWriter};
 use super::campaigns::{self, Moved};
+use super::count_changes::{CountChanges, Writer};
 use super::messages::{Message, from_row};
 use super::{Database, StorageError, Transaction};
 
@@ -173,18 +170,12 @@ async fn bury_chunk(
         ),
     };
     let rows = transaction.query(statement, &[&tenant.0, &chosen]).await?;
-    let mut changes: HashMap<CampaignId, Counts> = HashMap::new();
+    let mut changes = CountChanges::default();
     for row in &rows {
-        if let Some(campaign) = row.try_get::<_, Option<Uuid>>("campaign_id")? {
-            let counts = changes.entry(CampaignId(campaign)).or_default();
-            counts.moved(MessageState::Dead, next);
-        }
+        let campaign = row.try_get::<_, Option<Uuid>>("campaign_id")?.map(CampaignId);
+        changes.moved(tenant, campaign, MessageState::Dead, next);
     }
-    let mut changes: Vec<_> = changes.into_iter().collect();
-    changes.sort_unstable_by_key(|(campaign, _)| *campaign);
-    for (campaign, counts) in &changes {
-        campaign_counts::add(transaction, tenant, *campaign, CountsWriter::Api, counts).await?;
-    }
+    changes.write(transaction, Writer::Api).await?;
     let moved = i64::try_from(rows.len()).map_err(StorageError::nonsense)?;
     let all = i64::try_from(found.len()).map_err(StorageError::nonsense)?;
     Ok(Buried {

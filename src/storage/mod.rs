@@ -13,6 +13,7 @@ mod database;
 pub mod dead_letters;
 mod error;
 pub mod events;
+pub mod forecasts;
 pub mod limiter;
 pub mod message_rows;
 pub mod messages;

@@ -1,12 +1,11 @@
 //! A campaign's recipients on their way in (uploads) and out (cancellations), a few thousand rows at a time.
 
 use domain::campaign::CampaignState;
-use domain::counts::Counts;
 use domain::ids::{CampaignId, TenantId};
 use domain::message::MessageState;
 use uuid::Uuid;
 
-use super::campaign_counts::{self, CountsWriter};
+use super::count_changes::{CountChanges, Writer};
 use super::{Database, StorageError, Transaction};
 
 /// How many rows one transaction writes: large enough to be quick, small enough to hold no lock for long.
@@ -120,10 +119,10 @@ async fn insert(
         )
         .await?;
     let (accepted, suppressed): (i64, i64) = (row.try_get("accepted")?, row.try_get("suppressed")?);
-    let mut changes = Counts::default();
-    changes[MessageState::Planned] = accepted;
-    changes[MessageState::Suppressed] = suppressed;
-    campaign_counts::add(transaction, tenant, campaign, CountsWriter::Api, &changes).await?;
+    let mut changes = CountChanges::default();
+    changes.added(tenant, campaign, MessageState::Planned, accepted);
+    changes.added(tenant, campaign, MessageState::Suppressed, suppressed);
+    changes.write(transaction, Writer::Api).await?;
     let given = i64::try_from(chunk.len()).map_err(StorageError::nonsense)?;
     Ok(Added {
         accepted,
@@ -179,10 +178,10 @@ async fn cancel_chunk(
         )
         .await?;
     let (planned, queued): (i64, i64) = (row.try_get("planned")?, row.try_get("queued")?);
-    let mut changes = Counts::default();
-    changes[MessageState::Planned] = -planned;
-    changes[MessageState::Queued] = -queued;
-    changes[MessageState::Cancelled] = planned + queued;
-    campaign_counts::add(transaction, tenant, campaign, CountsWriter::Api, &changes).await?;
+    let mut changes = CountChanges::default();
+    changes.added(tenant, campaign, MessageState::Planned, -planned);
+    changes.added(tenant, campaign, MessageState::Queued, -queued);
+    changes.added(tenant, campaign, MessageState::Cancelled, planned + queued);
+    changes.write(transaction, Writer::Api).await?;
     Ok(planned + queued)
 }

@@ -1,10 +1,9 @@
 //! Dead messages: replayed and given up on.
 
 use domain::campaign::{CampaignState, Standing};
-use domain::counts::Counts;
 use domain::ids::CampaignId;
 use domain::message::MessageState;
-use malote::storage::campaign_counts::{self, CountsWriter};
+use malote::storage::count_changes::{CountChanges, Writer};
 use malote::storage::dead_letters::{self, Burial, Buried, DeadFilter};
 
 use crate::tenant::{TestTenant, phones};
@@ -24,18 +23,13 @@ async fn finished(test: &TestTenant) -> CampaignId {
         )
         .await
         .expect("killed");
-    let mut changes = Counts::default();
-    changes[MessageState::Planned] = -4;
-    changes[MessageState::Dead] = 4;
-    campaign_counts::add(
-        &mut transaction,
-        test.tenant,
-        campaign,
-        CountsWriter::Committer,
-        &changes,
-    )
-    .await
-    .expect("counted");
+    let mut changes = CountChanges::default();
+    changes.added(test.tenant, campaign, MessageState::Planned, -4);
+    changes.added(test.tenant, campaign, MessageState::Dead, 4);
+    changes
+        .write(&mut transaction, Writer::Committer)
+        .await
+        .expect("counted");
     transaction.commit().await.expect("committed");
     test.change(campaign, Standing::finish).await;
     campaign

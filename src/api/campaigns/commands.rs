@@ -1,0 +1,250 @@
+//! What a tenant does with campaigns: create, fill, launch, pause, resume, cancel.
+
+use std::time::Duration;
+
+use domain::campaign::{CampaignState, PauseReason, Standing, TransitionRefused};
+use domain::category::Category;
+use domain::ids::{CampaignId, SenderId, TenantId};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::shapes::{CampaignBody, CampaignView};
+use crate::api::refused::{Refused, end};
+use crate::api::upload::{self, RowReader, UploadReport};
+use crate::content::Template;
+use crate::storage::campaigns::{self, Campaign, Moved, NewCampaign};
+use crate::storage::{Database, Transaction, recipients};
+
+/// Recipients that may come with the campaign itself.
+const MOST_INLINE_RECIPIENTS: usize = 1_000;
+const MOST_NAME_CHARACTERS: usize = 200;
+/// How long a cancellation waits for its rows to move; the rest moves behind it.
+const CANCEL_WAITS: Duration = Duration::from_secs(1);
+
+/// Creates a draft, with its first recipients if there are any. Wrong recipients are reported and cost the others nothing.
+///
+/// # Errors
+/// When the campaign makes no sense; then nothing was created.
+pub async fn create(
+    database: &Database,
+    tenant: TenantId,
+    body: CampaignBody,
+) -> Result<CampaignView, Refused> {
+    let inline = body.recipients.unwrap_or_default();
+    if inline.len() > MOST_INLINE_RECIPIENTS {
+        return Err(Refused::invalid(
+            "recipients",
+            format!("at most {MOST_INLINE_RECIPIENTS} here; upload the others to the campaign"),
+        ));
+    }
+    let template = Template::check(&body.template)?;
+    let id = CampaignId(Uuid::now_v7());
+    let new = NewCampaign {
+        id,
+        name: checked_name(&body.name)?,
+        sender: SenderId(body.sender_id),
+        template: template.json(),
+        template_name: template.name(),
+        template_language: template.language(),
+        category: checked_category(body.category.as_deref())?,
+        schedule_at: body.schedule_at,
+    };
+    let mut transaction = database.begin_for(tenant).await?;
+    let created = campaigns::create(&mut transaction, tenant, &new).await?;
+    transaction.commit().await?;
+    if !created {
+        return Err(Refused::invalid("sender_id", "there is no such sender"));
+    }
+    let report = add_inline(database, tenant, id, template, &inline).await?;
+    let mut view = read(database, tenant, id).await?;
+    view.recipients = report;
+    Ok(view)
+}
+
+async fn add_inline(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+    template: Template,
+    inline: &[Map<String, Value>],
+) -> Result<Option<UploadReport>, Refused> {
+    if inline.is_empty() {
+        return Ok(None);
+    }
+    let reader = RowReader::new(template);
+    let rows = inline.iter().map(|row| reader.read_object(row));
+    let report = upload::add_rows(database, tenant, campaign, rows).await?;
+    Ok(Some(report))
+}
+
+fn checked_name(name: &str) -> Result<&str, Refused> {
+    let name = name.trim();
+    let characters = name.chars().count();
+    if characters == 0 || characters > MOST_NAME_CHARACTERS || name.contains('\0') {
+        return Err(Refused::invalid(
+            "name",
+            format!("must have 1 to {MOST_NAME_CHARACTERS} characters"),
+        ));
+    }
+    Ok(name)
+}
+
+/// Reads a category that a tenant names, if it does.
+pub(in crate::api) fn checked_category(category: Option<&str>) -> Result<Option<Category>, Refused> {
+    category
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| Refused::invalid("category", error))
+}
+
+/// Gives what reads the rows of a draft's uploads.
+///
+/// # Errors
+/// When there is no such campaign, or it takes no more recipients.
+pub async fn row_reader(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<RowReader, Refused> {
+    let mut transaction = database.begin_for(tenant).await?;
+    let found = found(&mut transaction, tenant, campaign).await;
+    let found = end(transaction, found).await?;
+    let state = found.standing.state;
+    if state != CampaignState::Draft {
+        return Err(upload::UploadRefused::NotDraft(state).into());
+    }
+    Ok(RowReader::new(Template::from_stored(&found.template)?))
+}
+
+/// Launches a campaign: at once, or at its time if that is still to come.
+///
+/// # Errors
+/// When it has no recipients, or its state does not allow it.
+pub async fn launch(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    let mut transaction = database.begin_for(tenant).await?;
+    let launched = launch_in(&mut transaction, tenant, campaign).await;
+    Ok(end(transaction, launched).await?.try_into()?)
+}
+
+async fn launch_in(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<Campaign, Refused> {
+    let before = found(transaction, tenant, campaign).await?;
+    let later = before.schedule_at.is_some_and(|at| at > Timestamp::now());
+    let after = change_in(transaction, tenant, campaign, |standing| standing.launch(later)).await?;
+    // Counted under the lock, which waits for uploads under way.
+    if after.counts.total() == 0 {
+        return Err(Refused::Conflict {
+            code: "campaign_empty",
+            sentence: "the campaign has no recipients: add some first".to_owned(),
+        });
+    }
+    Ok(after)
+}
+
+/// Pauses a campaign by hand: what is not claimed yet waits.
+///
+/// # Errors
+/// When its state does not allow it.
+pub async fn pause(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    change(database, tenant, campaign, |standing| {
+        standing.pause(PauseReason::Manual)
+    })
+    .await
+}
+
+/// Lets a paused campaign go on.
+///
+/// # Errors
+/// When its state does not allow it.
+pub async fn resume(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    change(database, tenant, campaign, Standing::resume).await
+}
+
+/// Ends a campaign early. The state changes first, so that nothing more is claimed; then the rows that nobody claimed
+/// move, behind the answer if there are many. Should this process stop meanwhile, the planner's sweep ends the work.
+///
+/// # Errors
+/// When its state does not allow it.
+pub async fn cancel(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    change(database, tenant, campaign, Standing::cancel).await?;
+    let sweep = {
+        let database = database.clone();
+        tokio::spawn(async move {
+            if let Err(error) = recipients::cancel_rows(&database, tenant, campaign).await {
+                tracing::warn!(campaign.id = %campaign, %error, "cancelled rows are left to the planner's sweep");
+            }
+        })
+    };
+    // Done in time or not, the answer says how far it is.
+    let _ = tokio::time::timeout(CANCEL_WAITS, sweep).await;
+    read(database, tenant, campaign).await
+}
+
+async fn change(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+    rule: impl FnOnce(Standing) -> Result<Standing, TransitionRefused>,
+) -> Result<CampaignView, Refused> {
+    let mut transaction = database.begin_for(tenant).await?;
+    let changed = change_in(&mut transaction, tenant, campaign, rule).await;
+    Ok(end(transaction, changed).await?.try_into()?)
+}
+
+async fn change_in(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+    rule: impl FnOnce(Standing) -> Result<Standing, TransitionRefused>,
+) -> Result<Campaign, Refused> {
+    match campaigns::change(transaction, tenant, campaign, rule).await? {
+        Moved::To { .. } => found(transaction, tenant, campaign).await,
+        Moved::Refused(refused) => Err(refused.into()),
+        Moved::Unknown => Err(Refused::NotFound("campaign")),
+    }
+}
+
+/// Reads one campaign.
+///
+/// # Errors
+/// When there is no such campaign.
+pub async fn read(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    let mut transaction = database.begin_for(tenant).await?;
+    let found = found(&mut transaction, tenant, campaign).await;
+    let found = end(transaction, found).await?;
+    Ok(found.try_into()?)
+}
+
+pub(super) async fn found(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<Campaign, Refused> {
+    campaigns::find(transaction, tenant, campaign)
+        .await?
+        .ok_or(Refused::NotFound("campaign"))
+}
