@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actors::tenants::Tenants;
 
 use super::authentication::KnownKeys;
-use super::progress::Progress;
+use super::campaigns::LiveProgress;
 use crate::broker::Publisher;
 use crate::config::Secret;
 use crate::meta;
@@ -34,5 +34,5 @@ pub struct Context {
     /// Keys that were shown a moment ago.
     pub known_keys: KnownKeys,
     /// The campaigns that somebody watches.
-    pub progress: Progress,
+    pub progress: LiveProgress,
 }

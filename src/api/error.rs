@@ -8,6 +8,7 @@ use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use warp::reject::Reject;
 use warp::reply::Response;
 
+use super::refused::Refused;
 use crate::storage::StorageError;
 
 /// Seconds after which a caller may try again when a dependency is away.
@@ -164,6 +165,18 @@ impl From<StorageError> for ApiError {
                 tracing::error!(reason, "a request failed for a fault of ours");
                 Self::new(Code::Internal, "the log says more; nothing was done")
             }
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotFound(what) => Self::not_found(what),
+            Refused::Conflict { .. } => Self::conflict(refused),
+            Refused::Invalid { .. } | Refused::File(_) => Self::invalid(refused),
+            Refused::Busy(_) => Self::new(Code::Unavailable, refused.to_string()),
+            Refused::Storage(error) => error.into(),
         }
     }
 }
