@@ -86,6 +86,28 @@ impl TestTenant {
             .expect("added")
     }
 
+    /// Gives the tenant a hard plan.
+    pub(crate) async fn assign_plan(&self, allowance_units: i64) {
+        let plan = Uuid::now_v7();
+        let mut transaction = self.system.begin().await.expect("a transaction");
+        transaction
+            .execute(
+                "INSERT INTO plans (id, code, version, name, currency, currency_exponent, fee_minor, allowance_units, policy)
+                 VALUES ($1, $1::uuid::text, 1, 'a test', 'BRL', 2, 0, $2, 'hard')",
+                &[&plan, &allowance_units],
+            )
+            .await
+            .expect("a plan is stored");
+        transaction
+            .execute(
+                "INSERT INTO plan_assignments (tenant_id, effective_from, plan_id, timing) VALUES ($1, now(), $2, 'now')",
+                &[&self.tenant.0, &plan],
+            )
+            .await
+            .expect("a plan is assigned");
+        transaction.commit().await.expect("committed");
+    }
+
     /// Moves a campaign by a rule.
     pub(crate) async fn change(
         &self,
