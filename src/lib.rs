@@ -1,6 +1,7 @@
 //! The process: everything that touches the outside. `app` joins the parts; each other room knows one foreign thing.
 
 pub mod api;
+pub mod app;
 pub mod broker;
 pub mod commands;
 pub mod config;
@@ -10,4 +11,5 @@ pub mod meta;
 pub mod planner;
 pub mod storage;
 pub mod telemetry;
+pub mod trial;
 pub mod webhooks;

@@ -1,8 +1,30 @@
-//! The API's routes.
+//! The HTTP API: routes parse, ask and reply; what they ask for lives beside them and knows no HTTP.
+//!
+//! The public listener serves tenants, Meta's webhooks, the API page and health; the internal one serves operators and metrics.
 
+mod admin;
+mod authentication;
+mod billing;
+mod body;
 pub mod campaigns;
+mod context;
 pub mod dead_letters;
+mod docs;
+mod error;
+mod health;
+mod idempotency;
 pub mod messages;
+pub mod openapi;
+mod pagination;
+mod query;
 pub mod refused;
+mod reply;
+mod senders;
+mod server;
 pub mod suppressions;
+mod templates;
 pub mod upload;
+
+pub use authentication::KnownKeys;
+pub use context::Context;
+pub use server::serve;

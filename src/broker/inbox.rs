@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::{Broker, BrokerError, Envelope, Undecodable};
 
 /// Deliveries of a partition that may be unacknowledged at once.
-pub const PREFETCH: u16 = 256;
+const PREFETCH: u16 = 256;
 
 /// The connection on which this process consumes. Clones share it.
 #[derive(Clone)]

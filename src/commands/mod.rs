@@ -3,6 +3,9 @@
 mod billing;
 mod config;
 mod migrate;
+mod openapi;
+mod serve;
+mod simulator;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +30,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serves the API, takes webhooks, plans, sends and bills, until it is told to stop (SIGTERM, SIGINT).
+    Serve(serve::Arguments),
     /// Changes the database's schema; the only command that connects as migration_admin.
     Migrate(migrate::Arguments),
+    /// Runs a simulated Meta Cloud API, faults included.
+    Simulator(simulator::Arguments),
+    /// Prints the API's OpenAPI document.
+    Openapi(openapi::Arguments),
     /// Checks the books: the ledger's chain, its counters, the campaigns' balance.
     Billing(billing::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
@@ -51,6 +60,9 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = crate::config::load(arguments.environment.as_deref(), arguments.config.as_deref())?;
     match arguments.command {
         Command::Migrate(command) => wait_for(migrate::run(config, command)),
+        Command::Serve(command) => serve::run(config, command),
+        Command::Simulator(command) => wait_for(simulator::run(command)),
+        Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }

@@ -25,6 +25,7 @@ pub mod recipients;
 mod redis;
 mod roles;
 pub mod schema;
+pub mod scratch;
 pub mod sender_directory;
 pub mod suppressions;
 

@@ -1,0 +1,91 @@
+//! Reading bodies: bounded, strict, and clear about what is wrong.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use warp::{Filter, Rejection};
+
+use super::error::{ApiError, Code};
+
+/// Bytes of a JSON body.
+pub const JSON_MOST: usize = 16 * 1024 * 1024;
+
+/// A JSON body and what identifies it.
+#[derive(Clone, Debug)]
+pub struct Json<T> {
+    /// What it says.
+    pub value: T,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Reads a JSON body of a form that is known exactly: a field that does not exist is refused by its name.
+pub fn json<T: DeserializeOwned + Send>() -> impl Filter<Extract = (Json<T>,), Error = Rejection> + Clone {
+    warp::body::stream().and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+}
+
+async fn read<T: DeserializeOwned, B: warp::Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Json<T>, ApiError> {
+    let bytes = gather(body, JSON_MOST).await?;
+    // A body that says nothing is an empty object: POST without a body is a common way to say "do it".
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    let value = serde_json::from_slice(text).map_err(|error| {
+        let code = if error.is_data() { Code::Invalid } else { Code::Malformed };
+        ApiError::new(code, format!("the body: {error}"))
+    })?;
+    Ok(Json { value, sha256: Sha256::digest(&bytes).into() })
+}
+
+async fn gather<B: warp::Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    most: usize,
+) -> Result<Bytes, ApiError> {
+    let mut gathered = BytesMut::new();
+    let mut body = std::pin::pin!(body);
+    while let Some(part) = body.next().await {
+        let mut part = part.map_err(|error| ApiError::new(Code::Malformed, format!("the body broke off: {error}")))?;
+        if gathered.len() + part.remaining() > most {
+            return Err(ApiError::new(Code::TooLarge, format!("the body may have {most} bytes")));
+        }
+        gathered.extend_from_slice(&part.copy_to_bytes(part.remaining()));
+    }
+    Ok(gathered.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        name: String,
+    }
+
+    async fn parse(text: &'static str) -> Result<Wanted, ApiError> {
+        let body = futures_util::stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+        read(body).await.map(|json| json.value)
+    }
+
+    #[tokio::test]
+    async fn an_unknown_field_is_refused_by_its_name() {
+        let error = parse(r#"{"name":"x","nmae":"y"}"#).await.unwrap_err();
+        assert_eq!(error.code, Code::Invalid);
+        assert!(error.detail.contains("`nmae`"), "{}", error.detail);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_json_is_malformed_and_what_is_missing_is_named() {
+        assert_eq!(parse("{").await.unwrap_err().code, Code::Malformed);
+        assert!(parse("{}").await.unwrap_err().detail.contains("`name`"));
+        assert_eq!(parse(r#"{"name":"x"}"#).await.unwrap().name, "x");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_not_gathered() {
+        let body = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 1024])));
+        assert_eq!(gather(body, 4_000).await.unwrap_err().code, Code::TooLarge);
+    }
+}

@@ -1,0 +1,38 @@
+//! What handlers may use.
+
+use std::sync::Arc;
+
+use actors::tenants::Tenants;
+
+use super::authentication::KnownKeys;
+use super::campaigns::LiveProgress;
+use crate::broker::Publisher;
+use crate::config::Secret;
+use crate::meta;
+use crate::storage::{Database, Redis};
+use crate::telemetry::Metrics;
+
+/// The parts of the process that the API stands on. Clones share them.
+#[derive(Clone)]
+pub struct Context {
+    /// One tenant's rows at a time.
+    pub app_rw: Database,
+    /// All tenants' rows: operators' routes.
+    pub app_system: Database,
+    /// Asked for its health.
+    pub redis: Redis,
+    /// Wakes tenants' owners.
+    pub publisher: Publisher,
+    /// Reads templates.
+    pub meta: meta::Client,
+    /// What operators must show.
+    pub admin_key: Arc<Secret>,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// The actors of this process, if it runs any.
+    pub tenants: Option<Tenants>,
+    /// Keys that were shown a moment ago.
+    pub known_keys: KnownKeys,
+    /// The campaigns that somebody watches.
+    pub progress: LiveProgress,
+}

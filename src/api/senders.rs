@@ -1,0 +1,218 @@
+//! `/v1/senders`: a tenant's numbers at Meta. The access token goes in and never comes out.
+
+use domain::ids::{SenderId, TenantId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::authentication::{Scope, tenant};
+use super::body::{self, Json};
+use super::context::Context;
+use super::error::ApiError;
+use super::idempotency::{self, Once};
+use super::pagination::Page;
+use super::query::query;
+use super::reply::{self, Answer, finish};
+use crate::storage::senders::{self, NewSender, SenderChange, StoredSender};
+use crate::storage::StorageError;
+
+/// Meta's throughput of a number, unless it was raised (messages a second).
+const USUAL_RATE: i32 = 80;
+/// The highest throughput that Meta gives (messages a second).
+const RATE_MOST: i32 = 1_000;
+
+/// A number to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SenderBody {
+    /// Meta's id of the number.
+    phone_number_id: String,
+    /// Meta's id of its WhatsApp Business Account.
+    waba_id: String,
+    /// The number as people know it.
+    display_phone_number: String,
+    /// A token that may send from it. Stored, never shown.
+    access_token: String,
+    /// Meta's throughput for it: 1 to 1,000; 80 if absent.
+    #[serde(default)]
+    messages_per_second: Option<i32>,
+}
+
+/// What may change of a number.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SenderPatch {
+    /// A renewed token.
+    #[serde(default)]
+    access_token: Option<String>,
+    /// A new throughput.
+    #[serde(default)]
+    messages_per_second: Option<i32>,
+    /// The number as people know it.
+    #[serde(default)]
+    display_phone_number: Option<String>,
+}
+
+/// A number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SenderView {
+    /// Its id.
+    id: Uuid,
+    /// Meta's id of it.
+    phone_number_id: String,
+    /// Meta's id of its account.
+    waba_id: String,
+    /// The number as people know it.
+    display_phone_number: String,
+    /// Meta's throughput for it.
+    messages_per_second: i32,
+    /// `active`, `held` or `token_invalid`.
+    state: String,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<StoredSender> for SenderView {
+    fn from(stored: StoredSender) -> Self {
+        Self {
+            id: stored.id.0,
+            phone_number_id: stored.phone_number_id,
+            waba_id: stored.waba_id,
+            display_phone_number: stored.display_phone_number,
+            messages_per_second: stored.messages_per_second,
+            state: stored.state,
+            created_at: stored.created_at,
+        }
+    }
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// `next_cursor` of the page before.
+    pub(super) cursor: Option<String>,
+    /// 1 to 200; 50 if absent.
+    pub(super) limit: Option<i64>,
+}
+
+impl PageQuery {
+    /// Reads the page.
+    pub(super) fn page(&self) -> Result<Page, ApiError> {
+        Page::read(self.cursor.as_deref(), self.limit)
+    }
+}
+
+/// The routes of this room.
+pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+    let with = context.clone();
+    let with = warp::any().map(move || with.clone());
+    let add = warp::path!("v1" / "senders")
+        .and(warp::post())
+        .and(tenant(context, Scope::Senders))
+        .and(idempotency::key())
+        .and(body::json())
+        .and(with.clone())
+        .then(|tenant, key, body, context| async move { finish(add(context, tenant, key, body).await) });
+    let list = warp::path!("v1" / "senders")
+        .and(warp::get())
+        .and(tenant(context, Scope::Senders))
+        .and(query())
+        .and(with.clone())
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+    let change = warp::path!("v1" / "senders" / Uuid)
+        .and(warp::patch())
+        .and(tenant(context, Scope::Senders))
+        .and(body::json())
+        .and(with)
+        .then(|id, tenant, body, context| async move { finish(change(context, tenant, id, body).await) });
+    add.or(list).unify().or(change).unify().boxed()
+}
+
+/// Adds a number.
+#[utoipa::path(post, path = "/v1/senders", tag = "senders", request_body = SenderBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
+    responses((status = 201, body = SenderView), (status = 409, description = "Another tenant has this number"),
+        (status = 422, description = "A value cannot be taken")), security(("api_key" = [])))]
+pub(super) async fn add(context: Context, tenant: TenantId, key: Option<String>, body: Json<SenderBody>) -> Answer {
+    let Json { value, sha256 } = body;
+    let rate = value.messages_per_second.unwrap_or(USUAL_RATE);
+    check_rate(rate)?;
+    for (field, text) in [
+        ("phone_number_id", &value.phone_number_id),
+        ("waba_id", &value.waba_id),
+        ("access_token", &value.access_token),
+    ] {
+        if text.trim().is_empty() {
+            return Err(ApiError::invalid(format!("{field} is empty")));
+        }
+    }
+    let mut first = match Once::begin(&context, tenant, key, "POST /v1/senders", sha256).await? {
+        Once::First(first) => first,
+        Once::Repeated(answer) => return Ok(answer),
+    };
+    let new = NewSender {
+        id: SenderId(Uuid::now_v7()),
+        phone_number_id: &value.phone_number_id,
+        waba_id: &value.waba_id,
+        display_phone_number: &value.display_phone_number,
+        access_token: &value.access_token,
+        messages_per_second: rate,
+    };
+    let stored = senders::insert(&mut first.transaction, tenant, &new).await.map_err(taken)?;
+    first.answer(StatusCode::CREATED, &SenderView::from(stored)).await
+}
+
+fn taken(error: StorageError) -> ApiError {
+    match error {
+        StorageError::Duplicate { .. } => {
+            ApiError::conflict("this phone_number_id has been added already; a number belongs to one tenant")
+        }
+        other => other.into(),
+    }
+}
+
+fn check_rate(rate: i32) -> Result<(), ApiError> {
+    if (1..=RATE_MOST).contains(&rate) {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(format!("messages_per_second: 1 to {RATE_MOST}")))
+    }
+}
+
+/// Lists the tenant's numbers, the newest first.
+#[utoipa::path(get, path = "/v1/senders", tag = "senders", params(PageQuery),
+    responses((status = 200, body = [SenderView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
+    let page = query.page()?;
+    let mut transaction = context.app_rw.begin_for(tenant).await?;
+    let found = senders::list(&mut transaction, tenant, page.cursor, page.one_more()).await?;
+    transaction.commit().await?;
+    reply::ok(&page.of(found, |sender| sender.id.0).map(SenderView::from))
+}
+
+/// Changes a number: renews its token, or follows a change of its throughput at Meta.
+#[utoipa::path(patch, path = "/v1/senders/{id}", tag = "senders", request_body = SenderPatch,
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = SenderView), (status = 404, description = "There is no such sender")),
+    security(("api_key" = [])))]
+pub(super) async fn change(context: Context, tenant: TenantId, id: Uuid, body: Json<SenderPatch>) -> Answer {
+    let patch = body.value;
+    patch.messages_per_second.map_or(Ok(()), check_rate)?;
+    let change = SenderChange {
+        access_token: patch.access_token.as_deref(),
+        messages_per_second: patch.messages_per_second,
+        display_phone_number: patch.display_phone_number.as_deref(),
+    };
+    let mut transaction = context.app_rw.begin_for(tenant).await?;
+    let stored = senders::change(&mut transaction, tenant, SenderId(id), &change).await?;
+    transaction.commit().await?;
+    reply::ok(&SenderView::from(stored.ok_or_else(|| ApiError::not_found("sender"))?))
+}

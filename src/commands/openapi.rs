@@ -1,0 +1,12 @@
+//! `malote openapi`.
+
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {}
+
+/// Prints the document that the server serves at `/openapi.json`.
+pub(super) fn run() -> ExitCode {
+    println!("{}", crate::api::openapi::document());
+    ExitCode::SUCCESS
+}

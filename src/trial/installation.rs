@@ -1,0 +1,187 @@
+//! An installation of its own: made, killed, started again, thrown away.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::ids::TenantId;
+use simulator::Simulator;
+use uuid::Uuid;
+
+use super::process::{Server, ServerProgram};
+use super::{Client, eventually};
+use crate::config::{self, Config, Secret};
+use crate::storage::audit::{self, Report};
+use crate::storage::{Database, Role, migrations, scratch};
+
+/// Inbox queues of an installation that is thrown away.
+const PARTITIONS: u16 = 4;
+
+/// What an installation should be like.
+pub struct Options {
+    /// A short name, for its database, queues and files.
+    pub name: &'static str,
+    /// The program whose `serve` is run.
+    pub program: PathBuf,
+    /// How its Meta behaves.
+    pub simulator: simulator::config::Config,
+    /// Settings of the server beyond the usual: variables and values.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A whole Malote that belongs to whoever made it.
+pub struct Installation {
+    /// The operators' API.
+    pub admin: Client,
+    /// The tenants' API, without a key.
+    pub public: Client,
+    /// Its Meta.
+    pub simulator: Simulator,
+    config: Config,
+    program: ServerProgram,
+    server: Option<Server>,
+    admin_key: String,
+}
+
+impl Installation {
+    /// Makes a database, a simulated Meta and a server. The settings of this process name the servers.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let id = Uuid::now_v7().simple().to_string();
+        let unique = format!("trial_{}_{}", options.name, &id[20..]);
+        let mut config =
+            config::load(None, None).context("settings (is the stack up? eval \"$(dev/stack env)\")")?;
+        scratch::create_database(&config.database, &unique).await?;
+        config.database.name.clone_from(&unique);
+        let owner = Database::connect(&config.database, Role::MigrationAdmin).await?;
+        migrations::up(&owner, None, |_| {}).await?;
+        let simulator = start_simulator(&config, options.simulator).await?;
+        let directory = std::env::temp_dir().join(&unique);
+        std::fs::create_dir_all(&directory)?;
+        let mut variables = variables(&unique, &simulator);
+        variables.extend(options.settings);
+        let program = ServerProgram {
+            program: options.program,
+            variables,
+            directory,
+        };
+        let admin_key = Secret::read(&config.admin.key_file, "admin.key_file")?
+            .expose()
+            .to_owned();
+        let nowhere = Client::new("127.0.0.1:1");
+        let mut installation = Self {
+            admin: nowhere.clone(),
+            public: nowhere,
+            simulator,
+            config,
+            program,
+            server: None,
+            admin_key,
+        };
+        installation.start_server().await?;
+        Ok(installation)
+    }
+
+    async fn start_server(&mut self) -> anyhow::Result<()> {
+        let server = self.program.start().await?;
+        self.admin = Client::new(&server.addresses.internal).with_key(&self.admin_key);
+        self.public = Client::new(&server.addresses.public);
+        self.simulator
+            .set_callback(format!("http://{}/webhooks/meta", server.addresses.public));
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Ends the server as `kill -9` does, and starts it again.
+    ///
+    /// # Errors
+    /// When it cannot be killed, or does not come back.
+    pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        let server = self.server.take().context("the server is not running")?;
+        server.kill().await?;
+        self.start_server().await
+    }
+
+    /// The server's process id.
+    pub fn server_id(&self) -> Option<u32> {
+        self.server.as_ref().and_then(Server::id)
+    }
+
+    /// Where the server logs.
+    pub fn log(&self) -> PathBuf {
+        self.program.log()
+    }
+
+    /// The key of the operators' API.
+    pub fn admin_key(&self) -> &str {
+        &self.admin_key
+    }
+
+    /// Checks the books of a tenant, or of all, from their rows alone.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        Ok(audit::verify(&auditor, tenant).await?)
+    }
+
+    /// Waits until every webhook has been answered and every stored event has been applied.
+    ///
+    /// # Errors
+    /// When that does not happen in time.
+    pub async fn settle(&self, within: Duration) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.simulator.wait_until_idle(within).await,
+            "webhooks are still waiting after {within:?}"
+        );
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        eventually("every event is applied", within, || async {
+            Ok((scratch::unapplied_events(&auditor).await? == 0).then_some(()))
+        })
+        .await
+    }
+
+    /// Stops the server gracefully and throws everything away.
+    ///
+    /// # Errors
+    /// When the server does not stop as it should.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(server) = self.server.take() {
+            server
+                .stop()
+                .await
+                .with_context(|| format!("see {}", self.program.log().display()))?;
+        }
+        self.simulator.stop().await;
+        let name = self.config.database.name.clone();
+        scratch::drop_database(&self.config.database, &name).await?;
+        std::fs::remove_dir_all(&self.program.directory)?;
+        Ok(())
+    }
+}
+
+async fn start_simulator(
+    config: &Config,
+    mut settings: simulator::config::Config,
+) -> anyhow::Result<Simulator> {
+    let secrets = config.meta.app_secrets()?;
+    let secret = secrets.first().context("there is no app secret")?;
+    secret.expose().clone_into(&mut settings.app_secret);
+    Ok(Simulator::start(settings).await?)
+}
+
+fn variables(unique: &str, simulator: &Simulator) -> Vec<(String, String)> {
+    let set = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        set("MALOTE_DATABASE__NAME", unique.to_owned()),
+        set("MALOTE_BROKER__PREFIX", format!("{unique}.")),
+        set("MALOTE_REDIS__PREFIX", format!("{unique}:")),
+        set("MALOTE_PIPELINE__PARTITIONS", PARTITIONS.to_string()),
+        set("MALOTE_META__BASE_URL", format!("http://{}", simulator.address())),
+        set("MALOTE_HTTP__PUBLIC_ADDRESS", "127.0.0.1:0".to_owned()),
+        set("MALOTE_HTTP__INTERNAL_ADDRESS", "127.0.0.1:0".to_owned()),
+    ]
+}

@@ -1,0 +1,119 @@
+//! The server as a child process: started, killed as a power cut would, started again.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+
+use super::eventually;
+
+/// How long a server may take to serve.
+const SERVES_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server may take to stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(40);
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct ServerProgram {
+    /// The program; its `serve` command is run.
+    pub program: PathBuf,
+    /// What it gets beside the environment of this process.
+    pub variables: Vec<(String, String)>,
+    /// Where it writes its log and its addresses.
+    pub directory: PathBuf,
+}
+
+/// A running server.
+pub(super) struct Server {
+    child: Child,
+    pub(super) addresses: Addresses,
+}
+
+/// What a server announces.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Addresses {
+    pub(super) public: String,
+    pub(super) internal: String,
+}
+
+impl ServerProgram {
+    /// Starts a server and waits until it serves.
+    pub(super) async fn start(&self) -> anyhow::Result<Server> {
+        let announced = self.directory.join("addresses.json");
+        if announced.exists() {
+            std::fs::remove_file(&announced)?;
+        }
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
+        let mut child = Command::new(&self.program)
+            .args(["serve", "--announce"])
+            .arg(&announced)
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| self.program.display().to_string())?;
+        let addresses = eventually("the server serves", SERVES_WITHIN, || {
+            let announced = announced.clone();
+            let ended = child.try_wait();
+            async move {
+                if let Some(status) = ended? {
+                    anyhow::bail!("it ended: {status}");
+                }
+                Ok(read(&announced))
+            }
+        })
+        .await
+        .with_context(|| format!("its log: {}", tail(&self.log())))?;
+        Ok(Server { child, addresses })
+    }
+
+    /// Where the server logs.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+}
+
+fn read(announced: &Path) -> Option<Addresses> {
+    serde_json::from_slice(&std::fs::read(announced).ok()?).ok()
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let from = text.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
+    text[from..].to_owned()
+}
+
+impl Server {
+    /// The process's id.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends the process as `kill -9` does: it gets no chance to finish anything.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("kill")
+    }
+
+    /// Asks the process to stop and waits until it has.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(id) = self.child.id() {
+            let told = Command::new("kill")
+                .args(["-TERM", &id.to_string()])
+                .status()
+                .await?;
+            anyhow::ensure!(told.success(), "kill -TERM {id}: {told}");
+        }
+        let status = tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await;
+        let status = status.with_context(|| format!("the server did not stop within {STOPS_WITHIN:?}"))??;
+        anyhow::ensure!(status.success(), "the server stopped with {status}");
+        Ok(())
+    }
+}

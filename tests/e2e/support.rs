@@ -1,0 +1,70 @@
+//! What every test needs: an installation that logs where it can be found, and checks that hold after any campaign.
+
+use std::time::Duration;
+
+use malote::trial::{Installation, Options, Tenant, counts_of};
+use serde_json::Value;
+use simulator::config::Config;
+
+/// How long a campaign of a few hundred messages may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Every state of a message, as the API names them.
+pub const STATES: [&str; 12] = [
+    "planned",
+    "queued",
+    "sending",
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "failed",
+    "unknown",
+    "dead",
+    "cancelled",
+    "suppressed",
+];
+
+/// Starts an installation of this build.
+pub async fn start(name: &'static str, simulator: Config, settings: &[(&str, &str)]) -> Installation {
+    let options = Options {
+        name,
+        program: env!("CARGO_BIN_EXE_malote").into(),
+        simulator,
+        settings: settings
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    };
+    Installation::start(options).await.expect("an installation")
+}
+
+/// Checks what must hold after any campaign: every recipient in exactly one state, none sent to twice, the books in order.
+pub async fn check_promises(installation: &Installation, tenant: &Tenant, campaign: &Value, recipients: i64) {
+    let sum: i64 = STATES
+        .iter()
+        .map(|state| counts_of(campaign, state).unwrap())
+        .sum();
+    assert_eq!(counts_of(campaign, "total").unwrap(), recipients, "{campaign}");
+    assert_eq!(sum, recipients, "{campaign}");
+    let truth = installation.simulator.truth();
+    assert!(
+        truth.most_accepted_for_one_recipient <= 1,
+        "somebody was sent to twice: {truth:?}"
+    );
+    let report = installation.verify_audit(Some(tenant.id)).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+/// Reads the usage of the open period.
+pub async fn usage(tenant: &Tenant, field: &str) -> i64 {
+    let usage = tenant.api.get("/v1/usage").await.unwrap();
+    usage[field]
+        .as_i64()
+        .unwrap_or_else(|| panic!("no {field} in {usage}"))
+}
+
+/// The simulator's count of messages that were delivered and are billed.
+pub fn billable(installation: &Installation) -> i64 {
+    i64::try_from(installation.simulator.truth().billable).unwrap()
+}
