@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::ids::CampaignId;
+use domain::message::MessageState;
 use futures_util::StreamExt as _;
 use malote::api::campaigns::{self, CampaignBody, CampaignView, LiveProgress};
 use malote::api::messages::{self, MessageBody};
@@ -19,7 +20,10 @@ async fn create(test: &TestTenant, recipients: &Value) -> Result<CampaignView, R
         "template": {"name": "welcome", "language": "pt_BR", "components": components},
     }))
     .expect("a body");
-    campaigns::create(&test.rows, test.tenant, body).await
+    let mut transaction = test.rows.begin_for(test.tenant).await.expect("a transaction");
+    let created = campaigns::create(&mut transaction, test.tenant, body).await;
+    transaction.commit().await.expect("committed");
+    created
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,10 +134,12 @@ async fn a_message_tells_its_story() {
     let body = |to: &str| -> MessageBody {
         serde_json::from_value(json!({"sender_id": test.sender.0, "to": to, "text": "Olá"})).expect("a body")
     };
-    let accepted = messages::store(&test.rows, test.tenant, &body("+55 11 90000-0001"))
-        .await
-        .expect("stored");
-    assert_eq!(accepted.state, "queued");
+    let mut transaction = test.rows.begin_for(test.tenant).await.expect("a transaction");
+    let accepted = messages::store(&mut transaction, test.tenant, &body("+55 11 90000-0001")).await.expect("stored");
+    let refused = messages::store(&mut transaction, test.tenant, &body("nobody")).await;
+    assert!(matches!(refused, Err(Refused::Invalid { field: "to", .. })));
+    transaction.commit().await.expect("committed");
+    assert_eq!(accepted.state, MessageState::Queued);
     let story = messages::read(&test.rows, test.tenant, accepted.id.into())
         .await
         .expect("read");
@@ -142,8 +148,6 @@ async fn a_message_tells_its_story() {
         ("+5511900000001", "service")
     );
     assert_eq!(story.timeline[0].status, "stored");
-    let refused = messages::store(&test.rows, test.tenant, &body("nobody")).await;
-    assert!(matches!(refused, Err(Refused::Invalid { field: "to", .. })));
     let unknown = messages::read(&test.rows, test.tenant, uuid::Uuid::now_v7().into()).await;
     assert!(matches!(unknown, Err(Refused::NotFound("message"))));
 }

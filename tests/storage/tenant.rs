@@ -3,7 +3,7 @@
 use domain::campaign::Standing;
 use domain::counts::Counts;
 use domain::ids::{CampaignId, SenderId, TenantId};
-use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_rows};
+use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_few};
 use malote::content::Template;
 use malote::storage::campaigns::{self, Campaign, NewCampaign};
 use malote::storage::{Database, Role};
@@ -81,9 +81,10 @@ impl TestTenant {
         let rows = recipients
             .iter()
             .map(|recipient| read(&reader, &json!({"recipient": recipient, "name": "Ana"})));
-        add_rows(&self.rows, self.tenant, campaign, rows)
-            .await
-            .expect("added")
+        let mut transaction = self.rows.begin_for(self.tenant).await.expect("a transaction");
+        let report = add_few(&mut transaction, self.tenant, campaign, rows).await.expect("added");
+        transaction.commit().await.expect("committed");
+        report
     }
 
     /// Gives the tenant a hard plan.
