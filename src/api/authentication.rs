@@ -35,7 +35,13 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] = [Self::Senders, Self::Campaigns, Self::Messages, Self::Suppressions, Self::Billing];
+    pub const ALL: [Self; 5] = [
+        Self::Senders,
+        Self::Campaigns,
+        Self::Messages,
+        Self::Suppressions,
+        Self::Billing,
+    ];
 
     /// Gives its name in keys.
     pub const fn as_str(self) -> &'static str {
@@ -70,7 +76,10 @@ impl KnownKeys {
 }
 
 /// Lets a tenant in whose key has the scope.
-pub fn tenant(context: &Context, scope: Scope) -> impl Filter<Extract = (TenantId,), Error = Rejection> + Clone + use<> {
+pub fn tenant(
+    context: &Context,
+    scope: Scope,
+) -> impl Filter<Extract = (TenantId,), Error = Rejection> + Clone + use<> {
     let context = context.clone();
     warp::header::optional::<String>("authorization").and_then(move |header: Option<String>| {
         let context = context.clone();
@@ -86,14 +95,15 @@ pub fn operator(context: &Context) -> impl Filter<Extract = (), Error = Rejectio
     let key = Arc::clone(&context.admin_key);
     warp::header::optional::<String>("authorization")
         .and_then(move |header: Option<String>| {
-            let shown = bearer(header.as_deref()).is_some_and(|shown| {
-                bool::from(shown.as_bytes().ct_eq(key.expose().as_bytes()))
-            });
+            let shown = bearer(header.as_deref())
+                .is_some_and(|shown| bool::from(shown.as_bytes().ct_eq(key.expose().as_bytes())));
             async move {
                 if shown {
                     Ok(())
                 } else {
-                    Err(warp::reject::custom(unauthorized("the admin key is needed: Authorization: Bearer <key>")))
+                    Err(warp::reject::custom(unauthorized(
+                        "the admin key is needed: Authorization: Bearer <key>",
+                    )))
                 }
             }
         })
@@ -101,14 +111,17 @@ pub fn operator(context: &Context) -> impl Filter<Extract = (), Error = Rejectio
 }
 
 async fn identify(context: &Context, header: Option<&str>, scope: Scope) -> Result<TenantId, ApiError> {
-    let shown = bearer(header).ok_or_else(|| unauthorized("send your API key: Authorization: Bearer mlt_..."))?;
+    let shown =
+        bearer(header).ok_or_else(|| unauthorized("send your API key: Authorization: Bearer mlt_..."))?;
     let prefix = api_key::prefix_of(shown).ok_or_else(|| unauthorized("this is not an API key"))?;
     let unknown = || unauthorized("this key is unknown, expired or revoked");
     let key = match context.known_keys.recall(prefix) {
         Some(key) => key,
         None => {
             let mut connection = context.app_rw.get().await?;
-            let key = api_keys::find(&mut connection, prefix).await?.ok_or_else(unknown)?;
+            let key = api_keys::find(&mut connection, prefix)
+                .await?
+                .ok_or_else(unknown)?;
             context.known_keys.remember(prefix, &key);
             key
         }
@@ -118,10 +131,16 @@ async fn identify(context: &Context, header: Option<&str>, scope: Scope) -> Resu
         return Err(unknown());
     }
     if !key.is_active {
-        return Err(ApiError::new(Code::Forbidden, "the tenant is suspended; ask your operator"));
+        return Err(ApiError::new(
+            Code::Forbidden,
+            "the tenant is suspended; ask your operator",
+        ));
     }
     if !key.scopes.iter().any(|given| given == scope.as_str()) {
-        return Err(ApiError::new(Code::Forbidden, format!("this key lacks the scope {:?}", scope.as_str())));
+        return Err(ApiError::new(
+            Code::Forbidden,
+            format!("this key lacks the scope {:?}", scope.as_str()),
+        ));
     }
     Ok(key.tenant)
 }

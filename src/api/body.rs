@@ -32,10 +32,17 @@ async fn read<T: DeserializeOwned, B: warp::Buf>(
     // A body that says nothing is an empty object: POST without a body is a common way to say "do it".
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     let value = serde_json::from_slice(text).map_err(|error| {
-        let code = if error.is_data() { Code::Invalid } else { Code::Malformed };
+        let code = if error.is_data() {
+            Code::Invalid
+        } else {
+            Code::Malformed
+        };
         ApiError::new(code, format!("the body: {error}"))
     })?;
-    Ok(Json { value, sha256: Sha256::digest(&bytes).into() })
+    Ok(Json {
+        value,
+        sha256: Sha256::digest(&bytes).into(),
+    })
 }
 
 async fn gather<B: warp::Buf>(
@@ -45,9 +52,13 @@ async fn gather<B: warp::Buf>(
     let mut gathered = BytesMut::new();
     let mut body = std::pin::pin!(body);
     while let Some(part) = body.next().await {
-        let mut part = part.map_err(|error| ApiError::new(Code::Malformed, format!("the body broke off: {error}")))?;
+        let mut part =
+            part.map_err(|error| ApiError::new(Code::Malformed, format!("the body broke off: {error}")))?;
         if gathered.len() + part.remaining() > most {
-            return Err(ApiError::new(Code::TooLarge, format!("the body may have {most} bytes")));
+            return Err(ApiError::new(
+                Code::TooLarge,
+                format!("the body may have {most} bytes"),
+            ));
         }
         gathered.extend_from_slice(&part.copy_to_bytes(part.remaining()));
     }

@@ -111,7 +111,10 @@ pub struct Problem {
 impl ApiError {
     /// Makes a problem.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 
     /// A value cannot be taken.
@@ -157,10 +160,17 @@ impl From<StorageError> for ApiError {
         match error {
             StorageError::Unavailable(reason) => {
                 tracing::warn!(reason, "a request met a dependency that is away");
-                Self::new(Code::Unavailable, "the database is away; nothing was done; try again")
+                Self::new(
+                    Code::Unavailable,
+                    "the database is away; nothing was done; try again",
+                )
             }
-            StorageError::Duplicate { constraint } => Self::conflict(format!("it exists already ({constraint})")),
-            StorageError::Dangling { constraint } => Self::invalid(format!("it refers to something that does not exist ({constraint})")),
+            StorageError::Duplicate { constraint } => {
+                Self::conflict(format!("it exists already ({constraint})"))
+            }
+            StorageError::Dangling { constraint } => Self::invalid(format!(
+                "it refers to something that does not exist ({constraint})"
+            )),
             StorageError::Broken(reason) => {
                 tracing::error!(reason, "a request failed for a fault of ours");
                 Self::new(Code::Internal, "the log says more; nothing was done")

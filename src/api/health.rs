@@ -13,8 +13,12 @@ use crate::storage::schema;
 /// The routes, served on both listeners.
 pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let with = context.clone();
-    let live = warp::path!("healthz").and(warp::get()).map(|| reply::json(StatusCode::OK, &json!({"status": "alive"})));
-    let ready = warp::path!("readyz").and(warp::get()).then(move || ready(with.clone()));
+    let live = warp::path!("healthz")
+        .and(warp::get())
+        .map(|| reply::json(StatusCode::OK, &json!({"status": "alive"})));
+    let ready = warp::path!("readyz")
+        .and(warp::get())
+        .then(move || ready(with.clone()));
     let version = warp::path!("version").and(warp::get()).map(version);
     live.or(ready).unify().or(version).unify().boxed()
 }
@@ -37,7 +41,14 @@ async fn ready(context: Context) -> Response {
             "redis": said(redis.err().map(|error| error.to_string())),
         },
     });
-    reply::json(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+    reply::json(
+        if is_ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        &body,
+    )
 }
 
 fn version() -> Response {

@@ -19,9 +19,10 @@ use crate::storage::idempotency::{self, Stored};
 pub fn key() -> impl Filter<Extract = (Option<String>,), Error = Rejection> + Clone {
     warp::header::optional::<String>("idempotency-key").and_then(|key: Option<String>| async move {
         match &key {
-            Some(text) if text.is_empty() || text.len() > 255 => {
-                Err(warp::reject::custom(ApiError::new(Code::Malformed, "Idempotency-Key: 1 to 255 characters")))
-            }
+            Some(text) if text.is_empty() || text.len() > 255 => Err(warp::reject::custom(ApiError::new(
+                Code::Malformed,
+                "Idempotency-Key: 1 to 255 characters",
+            ))),
             _ => Ok(key),
         }
     })
@@ -57,10 +58,18 @@ impl Once {
     ) -> Result<Self, ApiError> {
         let mut transaction = context.app_rw.begin_for(tenant).await?;
         let Some(text) = &key else {
-            return Ok(Self::First(First { transaction, tenant, key }));
+            return Ok(Self::First(First {
+                transaction,
+                tenant,
+                key,
+            }));
         };
         match idempotency::begin(&mut transaction, tenant, text, route, request_sha256).await? {
-            Stored::New => Ok(Self::First(First { transaction, tenant, key })),
+            Stored::New => Ok(Self::First(First {
+                transaction,
+                tenant,
+                key,
+            })),
             Stored::Other => {
                 transaction.rollback().await?;
                 let detail = "this Idempotency-Key came with another request before; use a new one";

@@ -26,7 +26,10 @@ impl Page {
     /// When a value cannot be taken.
     pub fn read(cursor: Option<&str>, limit: Option<i64>) -> Result<Self, ApiError> {
         let cursor = cursor
-            .map(|text| text.parse().map_err(|_| ApiError::invalid("cursor: use next_cursor of the page before")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| ApiError::invalid("cursor: use next_cursor of the page before"))
+            })
             .transpose()?;
         let limit = limit.unwrap_or(USUAL);
         if !(1..=MOST).contains(&limit) {
@@ -62,12 +65,18 @@ pub struct Listed<T> {
 impl<T> Listed<T> {
     /// Makes the only page of a short list.
     pub const fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self {
+            items,
+            next_cursor: None,
+        }
     }
 
     /// Makes other items of these.
     pub fn map<U>(self, of: impl FnMut(T) -> U) -> Listed<U> {
-        Listed { items: self.items.into_iter().map(of).collect(), next_cursor: self.next_cursor }
+        Listed {
+            items: self.items.into_iter().map(of).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 }
 
@@ -80,7 +89,10 @@ mod tests {
         let page = Page::read(None, Some(2)).unwrap();
         let ids: Vec<Uuid> = (1..=3).map(Uuid::from_u128).collect();
         let first = page.of(ids.clone(), |id| *id);
-        assert_eq!((first.items.len(), first.next_cursor), (2, Some(ids[1].to_string())));
+        assert_eq!(
+            (first.items.len(), first.next_cursor),
+            (2, Some(ids[1].to_string()))
+        );
         assert_eq!(page.of(ids[2..].to_vec(), |id| *id).next_cursor, None);
     }
 

@@ -18,8 +18,8 @@ use super::idempotency::{self, Once};
 use super::pagination::Page;
 use super::query::query;
 use super::reply::{self, Answer, finish};
-use crate::storage::senders::{self, NewSender, SenderChange, StoredSender};
 use crate::storage::StorageError;
+use crate::storage::senders::{self, NewSender, SenderChange, StoredSender};
 
 /// Meta's throughput of a number, unless it was raised (messages a second).
 const USUAL_RATE: i32 = 80;
@@ -141,7 +141,12 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
     responses((status = 201, body = SenderView), (status = 409, description = "Another tenant has this number"),
         (status = 422, description = "A value cannot be taken")), security(("api_key" = [])))]
-pub(super) async fn add(context: Context, tenant: TenantId, key: Option<String>, body: Json<SenderBody>) -> Answer {
+pub(super) async fn add(
+    context: Context,
+    tenant: TenantId,
+    key: Option<String>,
+    body: Json<SenderBody>,
+) -> Answer {
     let Json { value, sha256 } = body;
     let rate = value.messages_per_second.unwrap_or(USUAL_RATE);
     check_rate(rate)?;
@@ -166,7 +171,9 @@ pub(super) async fn add(context: Context, tenant: TenantId, key: Option<String>,
         access_token: &value.access_token,
         messages_per_second: rate,
     };
-    let stored = senders::insert(&mut first.transaction, tenant, &new).await.map_err(taken)?;
+    let stored = senders::insert(&mut first.transaction, tenant, &new)
+        .await
+        .map_err(taken)?;
     first.answer(StatusCode::CREATED, &SenderView::from(stored)).await
 }
 
@@ -183,7 +190,9 @@ fn check_rate(rate: i32) -> Result<(), ApiError> {
     if (1..=RATE_MOST).contains(&rate) {
         Ok(())
     } else {
-        Err(ApiError::invalid(format!("messages_per_second: 1 to {RATE_MOST}")))
+        Err(ApiError::invalid(format!(
+            "messages_per_second: 1 to {RATE_MOST}"
+        )))
     }
 }
 
@@ -214,5 +223,7 @@ pub(super) async fn change(context: Context, tenant: TenantId, id: Uuid, body: J
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let stored = senders::change(&mut transaction, tenant, SenderId(id), &change).await?;
     transaction.commit().await?;
-    reply::ok(&SenderView::from(stored.ok_or_else(|| ApiError::not_found("sender"))?))
+    reply::ok(&SenderView::from(
+        stored.ok_or_else(|| ApiError::not_found("sender"))?,
+    ))
 }

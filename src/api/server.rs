@@ -10,7 +10,9 @@ use warp::{Filter as _, Rejection};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
-use super::{admin, billing, campaigns, dead_letters, docs, health, messages, senders, suppressions, templates};
+use super::{
+    admin, billing, campaigns, dead_letters, docs, health, messages, senders, suppressions, templates,
+};
 use crate::webhooks::{self, Webhooks};
 
 /// Serves both listeners until `stop`; then finishes the requests under way, for `drain` at most.
@@ -102,13 +104,19 @@ async fn refuse(rejection: Rejection) -> Result<Response, std::convert::Infallib
     } else if rejection.is_not_found() {
         ApiError::new(Code::NotFound, "there is no such path; /docs lists all of them")
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        ApiError::new(Code::MethodNotAllowed, "this path takes other methods; /docs lists them")
+        ApiError::new(
+            Code::MethodNotAllowed,
+            "this path takes other methods; /docs lists them",
+        )
     } else if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
         ApiError::new(Code::TooLarge, "the body is too large")
     } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
         ApiError::new(Code::Malformed, "a Content-Length is needed")
     } else {
-        ApiError::new(Code::Malformed, format!("the request is not understood: {rejection:?}"))
+        ApiError::new(
+            Code::Malformed,
+            format!("the request is not understood: {rejection:?}"),
+        )
     };
     Ok(problem.into_response())
 }

@@ -17,8 +17,8 @@ use super::error::{ApiError, Code};
 use super::pagination::Listed;
 use super::reply::{self, Answer, finish};
 use crate::storage::StorageError;
-use crate::storage::templates::{self, StoredTemplate};
 use crate::storage::senders;
+use crate::storage::templates::{self, StoredTemplate};
 
 /// A template.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,5 +118,8 @@ pub(super) async fn sync(context: Context, tenant: TenantId, body: Json<SyncBody
         templates::put(&mut transaction, tenant, &waba_id, template, category).await?;
     }
     transaction.commit().await?;
-    reply::ok(&Synced { waba_id, synced: found.len() })
+    reply::ok(&Synced {
+        waba_id,
+        synced: found.len(),
+    })
 }

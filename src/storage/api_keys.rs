@@ -93,12 +93,24 @@ pub struct NewKey<'a> {
 ///
 /// # Errors
 /// What the database says; `Dangling` when there is no such tenant.
-pub async fn insert(connection: &mut Connection, tenant: TenantId, key: &NewKey<'_>) -> Result<(), StorageError> {
+pub async fn insert(
+    connection: &mut Connection,
+    tenant: TenantId,
+    key: &NewKey<'_>,
+) -> Result<(), StorageError> {
     connection
         .execute(
             "INSERT INTO api_keys (id, tenant_id, name, prefix, secret_sha256, scopes, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[&key.id.0, &tenant.0, &key.name, &key.prefix, &key.sha256.as_slice(), &key.scopes, &key.expires_at],
+            &[
+                &key.id.0,
+                &tenant.0,
+                &key.name,
+                &key.prefix,
+                &key.sha256.as_slice(),
+                &key.scopes,
+                &key.expires_at,
+            ],
         )
         .await?;
     Ok(())

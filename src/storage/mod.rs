@@ -3,7 +3,9 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod api_keys;
 pub mod audit;
+pub mod billing_reads;
 pub mod broker_letters;
 pub mod campaign_counts;
 pub mod campaigns;
@@ -14,6 +16,7 @@ pub mod dead_letters;
 mod error;
 pub mod events;
 pub mod forecasts;
+pub mod idempotency;
 pub mod limiter;
 pub mod message_rows;
 pub mod messages;
@@ -21,13 +24,17 @@ pub mod migrations;
 mod named;
 pub mod ownership;
 pub mod planning;
+pub mod plans;
 pub mod recipients;
 mod redis;
 mod roles;
 pub mod schema;
 pub mod scratch;
 pub mod sender_directory;
+pub mod senders;
 pub mod suppressions;
+pub mod templates;
+pub mod tenants;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;

@@ -30,7 +30,10 @@ pub struct StoredTemplate {
 ///
 /// # Errors
 /// What the database says.
-pub async fn list(transaction: &mut Transaction, tenant: TenantId) -> Result<Vec<StoredTemplate>, StorageError> {
+pub async fn list(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+) -> Result<Vec<StoredTemplate>, StorageError> {
     let rows = transaction
         .query(
             "SELECT waba_id, name, language, category, status, components::text, synced_at FROM templates

@@ -1,0 +1,175 @@
+//! `/admin/v1/tenants/{id}/api-keys`: a key is shown once, when it is made.
+
+use domain::api_key::{self, NewApiKey};
+use domain::ids::{ApiKeyId, TenantId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use crate::api::authentication::{Scope, operator};
+use crate::api::body::{self, Json};
+use crate::api::context::Context;
+use crate::api::error::ApiError;
+use crate::api::pagination::Listed;
+use crate::api::reply::{self, Answer, finish};
+use crate::storage::StorageError;
+use crate::storage::api_keys::{self, ListedKey, NewKey};
+
+/// A key to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct KeyBody {
+    /// Its name, for people.
+    name: String,
+    /// `senders`, `campaigns`, `messages`, `suppressions`, `billing`; all of them if absent.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+    /// When it ends by itself.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A key that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ShownKey {
+    /// Its id.
+    id: Uuid,
+    /// The key. It is not stored and never shown again.
+    key: String,
+    /// The part by which it is recognised.
+    prefix: String,
+    /// What it may be used for.
+    scopes: Vec<String>,
+}
+
+/// A key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct KeyView {
+    /// Its id.
+    id: Uuid,
+    /// Its name.
+    name: String,
+    /// The part by which it is recognised.
+    prefix: String,
+    /// What it may be used for.
+    scopes: Vec<String>,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When it was ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<Timestamp>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<ListedKey> for KeyView {
+    fn from(key: ListedKey) -> Self {
+        Self {
+            id: key.id.0,
+            name: key.name,
+            prefix: key.prefix,
+            scopes: key.scopes,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+            created_at: key.created_at,
+        }
+    }
+}
+
+/// The routes of this room.
+pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+    let with = context.clone();
+    let with = warp::any().map(move || with.clone());
+    let all = warp::path!("admin" / "v1" / "tenants" / Uuid / "api-keys");
+    let create = all
+        .and(warp::post())
+        .and(operator(context))
+        .and(body::json())
+        .and(with.clone())
+        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) });
+    let list = all
+        .and(warp::get())
+        .and(operator(context))
+        .and(with.clone())
+        .then(|tenant, context| async move { finish(list(context, tenant).await) });
+    let revoke = warp::path!("admin" / "v1" / "tenants" / Uuid / "api-keys" / Uuid)
+        .and(warp::delete())
+        .and(operator(context))
+        .and(with)
+        .then(|tenant, key, context| async move { finish(revoke(context, tenant, key).await) });
+    create.or(list).unify().or(revoke).unify().boxed()
+}
+
+/// Makes a key and shows it, this once.
+#[utoipa::path(post, path = "/admin/v1/tenants/{id}/api-keys", tag = "operators", request_body = KeyBody,
+    params(("id" = Uuid, Path)),
+    responses((status = 201, body = ShownKey), (status = 404, description = "There is no such tenant")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn create(context: Context, tenant: Uuid, body: Json<KeyBody>) -> Answer {
+    let all = || Scope::ALL.iter().map(|scope| scope.as_str().to_owned()).collect();
+    let scopes: Vec<String> = body.value.scopes.unwrap_or_else(all);
+    if let Some(unknown) = scopes
+        .iter()
+        .find(|given| !Scope::ALL.iter().any(|scope| scope.as_str() == *given))
+    {
+        return Err(ApiError::invalid(format!(
+            "scopes: there is no scope {unknown:?}"
+        )));
+    }
+    let made = NewApiKey::from_random(rand::random());
+    let new = NewKey {
+        id: ApiKeyId(Uuid::now_v7()),
+        name: body.value.name.trim(),
+        prefix: &made.prefix,
+        sha256: api_key::hash(&made.text),
+        scopes: &scopes,
+        expires_at: body.value.expires_at,
+    };
+    let mut connection = context.app_system.get().await?;
+    match api_keys::insert(&mut connection, TenantId(tenant), &new).await {
+        Err(StorageError::Dangling { .. }) => Err(ApiError::not_found("tenant")),
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            let (id, key, prefix) = (new.id.0, made.text.clone(), made.prefix.clone());
+            Ok(reply::json(
+                StatusCode::CREATED,
+                &ShownKey {
+                    id,
+                    key,
+                    prefix,
+                    scopes,
+                },
+            ))
+        }
+    }
+}
+
+/// Lists a tenant's keys, the newest first.
+#[utoipa::path(get, path = "/admin/v1/tenants/{id}/api-keys", tag = "operators", params(("id" = Uuid, Path)),
+    responses((status = 200, body = [KeyView], description = "`{items, next_cursor}`")), security(("admin_key" = [])))]
+pub(in crate::api) async fn list(context: Context, tenant: Uuid) -> Answer {
+    let mut connection = context.app_system.get().await?;
+    let found = api_keys::list(&mut connection, TenantId(tenant)).await?;
+    reply::ok(&Listed::whole(found.into_iter().map(KeyView::from).collect()))
+}
+
+/// Ends a key. It works for up to five seconds more.
+#[utoipa::path(delete, path = "/admin/v1/tenants/{id}/api-keys/{key_id}", tag = "operators",
+    params(("id" = Uuid, Path), ("key_id" = Uuid, Path)),
+    responses((status = 204), (status = 404, description = "There is no such key")), security(("admin_key" = [])))]
+pub(in crate::api) async fn revoke(context: Context, tenant: Uuid, key: Uuid) -> Answer {
+    let mut connection = context.app_system.get().await?;
+    if api_keys::revoke(&mut connection, TenantId(tenant), key).await? {
+        reply::nothing()
+    } else {
+        Err(ApiError::not_found("key"))
+    }
+}

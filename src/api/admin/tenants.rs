@@ -1,0 +1,282 @@
+//! `/admin/v1/tenants`: customers of the installation.
+
+use domain::ids::TenantId;
+use domain::period::{period_of, time_zone};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use crate::api::authentication::operator;
+use crate::api::body::{self, Json};
+use crate::api::context::Context;
+use crate::api::error::ApiError;
+use crate::api::query::query;
+use crate::api::reply::{self, Answer, finish};
+use crate::api::senders::PageQuery;
+use crate::storage::tenants::{self, StoredTenant, TenantChange};
+use crate::storage::{Connection, plans};
+
+/// A tenant to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct TenantBody {
+    /// Its name.
+    name: String,
+    /// The code of its plan; its newest version is taken.
+    plan: String,
+    /// IANA name of the zone in which its periods begin and end, such as `Europe/Lisbon`.
+    timezone: String,
+}
+
+/// What may change of a tenant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct TenantPatch {
+    /// Its name.
+    #[serde(default)]
+    name: Option<String>,
+    /// Its time zone, from the next period on.
+    #[serde(default)]
+    timezone: Option<String>,
+    /// `active` lets a suspended tenant in again.
+    #[serde(default)]
+    state: Option<String>,
+}
+
+/// A move to another plan.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct PlanChange {
+    /// The plan's code; its newest version is taken.
+    plan: String,
+    /// `now` or `period_end`.
+    effective: String,
+}
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct TenantView {
+    /// Its id.
+    id: Uuid,
+    /// Its name.
+    name: String,
+    /// The code of its plan.
+    plan: Option<String>,
+    /// The version of its plan.
+    plan_version: Option<i32>,
+    /// Its time zone.
+    timezone: String,
+    /// `active`, `suspended` or `offboarded`.
+    state: String,
+    /// Since when it is in quarantine.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    quarantined_at: Option<Timestamp>,
+    /// Why it is.
+    quarantine_reason: Option<String>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<StoredTenant> for TenantView {
+    fn from(tenant: StoredTenant) -> Self {
+        Self {
+            id: tenant.id.0,
+            name: tenant.name,
+            plan: tenant.plan,
+            plan_version: tenant.plan_version,
+            timezone: tenant.timezone,
+            state: tenant.state,
+            quarantined_at: tenant.quarantined_at,
+            quarantine_reason: tenant.quarantine_reason,
+            created_at: tenant.created_at,
+        }
+    }
+}
+
+/// The routes of this room.
+pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+    let with = context.clone();
+    let with = warp::any().map(move || with.clone());
+    let all = warp::path!("admin" / "v1" / "tenants");
+    let one = warp::path!("admin" / "v1" / "tenants" / Uuid);
+    let create = all
+        .and(warp::post())
+        .and(operator(context))
+        .and(body::json())
+        .and(with.clone())
+        .then(|body, context| async move { finish(create(context, body).await) });
+    let list = all
+        .and(warp::get())
+        .and(operator(context))
+        .and(query())
+        .and(with.clone())
+        .then(|query, context| async move { finish(list(context, query).await) });
+    let read = one
+        .and(warp::get())
+        .and(operator(context))
+        .and(with.clone())
+        .then(|id, context| async move { finish(read(context, id).await) });
+    let change = one
+        .and(warp::patch())
+        .and(operator(context))
+        .and(body::json())
+        .and(with.clone())
+        .then(|id, body, context| async move { finish(change(context, id, body).await) });
+    let suspend = warp::path!("admin" / "v1" / "tenants" / Uuid / "suspend")
+        .and(warp::post())
+        .and(operator(context))
+        .and(with.clone())
+        .then(|id, context| async move { finish(suspend(context, id).await) });
+    let assign = warp::path!("admin" / "v1" / "tenants" / Uuid / "plan")
+        .and(warp::put())
+        .and(operator(context))
+        .and(body::json())
+        .and(with)
+        .then(|id, body, context| async move { finish(assign(context, id, body).await) });
+    let some = create.or(list).unify().or(read).unify();
+    some.or(change)
+        .unify()
+        .or(suspend)
+        .unify()
+        .or(assign)
+        .unify()
+        .boxed()
+}
+
+/// Makes a tenant on a plan.
+#[utoipa::path(post, path = "/admin/v1/tenants", tag = "operators", request_body = TenantBody,
+    responses((status = 201, body = TenantView), (status = 422, description = "No such plan or time zone")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn create(context: Context, body: Json<TenantBody>) -> Answer {
+    let wanted = body.value;
+    check_name(&wanted.name)?;
+    time_zone(&wanted.timezone).map_err(|error| ApiError::invalid(format!("timezone: {error}")))?;
+    let mut transaction = context.app_system.begin().await?;
+    let plan = plans::newest(&mut transaction, &wanted.plan).await?;
+    let Some(plan) = plan else {
+        transaction.rollback().await?;
+        return Err(ApiError::invalid(format!(
+            "plan: there is no plan {:?}",
+            wanted.plan
+        )));
+    };
+    let id = TenantId(Uuid::now_v7());
+    tenants::insert(&mut transaction, id, wanted.name.trim(), &wanted.timezone).await?;
+    plans::assign(&mut transaction, id, plan.id, Timestamp::now(), "now").await?;
+    transaction.commit().await?;
+    let mut connection = context.app_system.get().await?;
+    Ok(reply::json(
+        StatusCode::CREATED,
+        &view(&mut connection, id).await?,
+    ))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    if (1..=200).contains(&name.trim().chars().count()) {
+        Ok(())
+    } else {
+        Err(ApiError::invalid("name: 1 to 200 characters"))
+    }
+}
+
+async fn view(connection: &mut Connection, id: TenantId) -> Result<TenantView, ApiError> {
+    let found = tenants::find(connection, id).await?;
+    Ok(found.ok_or_else(|| ApiError::not_found("tenant"))?.into())
+}
+
+/// Lists tenants, the newest first.
+#[utoipa::path(get, path = "/admin/v1/tenants", tag = "operators", params(PageQuery),
+    responses((status = 200, body = [TenantView], description = "`{items, next_cursor}`")), security(("admin_key" = [])))]
+pub(in crate::api) async fn list(context: Context, query: PageQuery) -> Answer {
+    let page = query.page()?;
+    let mut connection = context.app_system.get().await?;
+    let found = tenants::list(&mut connection, page.cursor, false, page.one_more()).await?;
+    reply::ok(&page.of(found, |tenant| tenant.id.0).map(TenantView::from))
+}
+
+/// Reads a tenant.
+#[utoipa::path(get, path = "/admin/v1/tenants/{id}", tag = "operators", params(("id" = Uuid, Path)),
+    responses((status = 200, body = TenantView), (status = 404, description = "There is no such tenant")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn read(context: Context, id: Uuid) -> Answer {
+    let mut connection = context.app_system.get().await?;
+    reply::ok(&view(&mut connection, TenantId(id)).await?)
+}
+
+/// Changes a tenant's name, time zone or state.
+#[utoipa::path(patch, path = "/admin/v1/tenants/{id}", tag = "operators", request_body = TenantPatch,
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = TenantView), (status = 404, description = "There is no such tenant")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn change(context: Context, id: Uuid, body: Json<TenantPatch>) -> Answer {
+    let patch = body.value;
+    patch.name.as_deref().map_or(Ok(()), check_name)?;
+    if let Some(zone) = &patch.timezone {
+        time_zone(zone).map_err(|error| ApiError::invalid(format!("timezone: {error}")))?;
+    }
+    if patch
+        .state
+        .as_deref()
+        .is_some_and(|state| state != "active" && state != "suspended")
+    {
+        return Err(ApiError::invalid("state: active or suspended"));
+    }
+    let change = TenantChange {
+        name: patch.name.as_deref(),
+        timezone: patch.timezone.as_deref(),
+        state: patch.state.as_deref(),
+    };
+    apply(&context, TenantId(id), &change).await
+}
+
+/// Suspends a tenant: its keys are refused; what is queued is still sent.
+#[utoipa::path(post, path = "/admin/v1/tenants/{id}/suspend", tag = "operators", params(("id" = Uuid, Path)),
+    responses((status = 200, body = TenantView), (status = 404, description = "There is no such tenant")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn suspend(context: Context, id: Uuid) -> Answer {
+    let change = TenantChange {
+        state: Some("suspended"),
+        ..TenantChange::default()
+    };
+    apply(&context, TenantId(id), &change).await
+}
+
+async fn apply(context: &Context, id: TenantId, change: &TenantChange<'_>) -> Answer {
+    let mut connection = context.app_system.get().await?;
+    tenants::change(&mut connection, id, change).await?;
+    reply::ok(&view(&mut connection, id).await?)
+}
+
+/// Moves a tenant to another plan, now or when its period ends.
+#[utoipa::path(put, path = "/admin/v1/tenants/{id}/plan", tag = "operators", request_body = PlanChange,
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = TenantView), (status = 404, description = "There is no such tenant")),
+    security(("admin_key" = [])))]
+pub(in crate::api) async fn assign(context: Context, id: Uuid, body: Json<PlanChange>) -> Answer {
+    let id = TenantId(id);
+    let mut connection = context.app_system.get().await?;
+    let tenant = tenants::find(&mut connection, id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("tenant"))?;
+    let plan = plans::newest(&mut connection, &body.value.plan).await?;
+    let plan =
+        plan.ok_or_else(|| ApiError::invalid(format!("plan: there is no plan {:?}", body.value.plan)))?;
+    let now = Timestamp::now();
+    let from = match body.value.effective.as_str() {
+        "now" => now,
+        "period_end" => {
+            period_of(now, &tenant.timezone, 1)
+                .map_err(ApiError::invalid)?
+                .ends_at
+        }
+        _ => return Err(ApiError::invalid("effective: now or period_end")),
+    };
+    plans::assign(&mut connection, id, plan.id, from, &body.value.effective).await?;
+    reply::ok(&view(&mut connection, id).await?)
+}

@@ -1,0 +1,37 @@
+//! `/v1/usage`, `/v1/invoices`, `/v1/ledger`: what a tenant used, what it costs, and the rows that prove it.
+
+pub(super) mod invoices;
+pub(super) mod ledger;
+pub(super) mod usage;
+
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::authentication::{Scope, tenant};
+use super::context::Context;
+use super::query::query;
+use super::reply::finish;
+
+/// The routes of this room.
+pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+    let with = context.clone();
+    let with = warp::any().map(move || with.clone());
+    let usage = warp::path!("v1" / "usage")
+        .and(warp::get())
+        .and(tenant(context, Scope::Billing))
+        .and(with.clone())
+        .then(|tenant, context| async move { finish(usage::read(context, tenant).await) });
+    let invoices = warp::path!("v1" / "invoices")
+        .and(warp::get())
+        .and(tenant(context, Scope::Billing))
+        .and(with.clone())
+        .then(|tenant, context| async move { finish(invoices::list(context, tenant).await) });
+    let ledger = warp::path!("v1" / "ledger")
+        .and(warp::get())
+        .and(tenant(context, Scope::Billing))
+        .and(query())
+        .and(with)
+        .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) });
+    usage.or(invoices).unify().or(ledger).unify().boxed()
+}
