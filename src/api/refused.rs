@@ -60,11 +60,18 @@ pub async fn end<T>(transaction: Transaction, work: Result<T, Refused>) -> Resul
             transaction.commit().await?;
             Ok(done)
         }
-        Err(Refused::Storage(error)) => Err(Refused::Storage(error)),
-        Err(refused) => {
-            transaction.rollback().await?;
-            Err(refused)
-        }
+        Err(refused) => Err(undo(transaction, refused).await),
+    }
+}
+
+/// Undoes a transaction whose work was refused, and hands the refusal on.
+pub async fn undo(transaction: Transaction, refused: Refused) -> Refused {
+    if matches!(refused, Refused::Storage(_)) {
+        return refused; // The transaction is broken; its connection goes with it.
+    }
+    match transaction.rollback().await {
+        Ok(()) => refused,
+        Err(error) => Refused::Storage(error),
     }
 }
 

@@ -3,6 +3,7 @@
 use domain::campaign::CampaignState;
 use domain::ids::{CampaignId, TenantId};
 use domain::message::MessageState;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::count_changes::{CountChanges, Writer};
@@ -141,47 +142,73 @@ pub async fn cancel_rows(
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<i64, StorageError> {
-    let mut moved = 0;
+    let (mut moved, mut since) = (0, None);
     loop {
         let mut transaction = database.begin_for(tenant).await?;
-        let chunk = cancel_chunk(&mut transaction, tenant, campaign).await?;
+        let chunk = cancel_chunk(&mut transaction, tenant, campaign, since).await?;
         transaction.commit().await?;
-        if chunk == 0 {
+        if chunk.moved == 0 && since.is_none() {
             return Ok(moved);
         }
-        moved += chunk;
+        moved += chunk.moved;
+        // From where the last chunk ended: before it the index holds only what is moved and not yet vacuumed. A last
+        // round from the beginning finds what was locked or put back meanwhile.
+        since = chunk.last_due;
     }
+}
+
+struct CancelledChunk {
+    moved: i64,
+    last_due: Option<Timestamp>,
 }
 
 async fn cancel_chunk(
     transaction: &mut Transaction,
     tenant: TenantId,
     campaign: CampaignId,
-) -> Result<i64, StorageError> {
+    since: Option<Timestamp>,
+) -> Result<CancelledChunk, StorageError> {
+    let cancelled = transaction
+        .query_opt(
+            "SELECT sender_id FROM campaigns WHERE id = $1 AND tenant_id = $2 AND state = 'cancelled'",
+            &[&campaign.0, &tenant.0],
+        )
+        .await?;
+    let Some(cancelled) = cancelled else {
+        return Ok(CancelledChunk {
+            moved: 0,
+            last_due: None,
+        });
+    };
+    let sender: Uuid = cancelled.try_get("sender_id")?;
     let most = i64::try_from(CHUNK_ROWS).map_err(StorageError::nonsense)?;
     let row = transaction
         .query_one(
-            "WITH campaign AS (
-                 SELECT id, sender_id FROM campaigns WHERE id = $2 AND tenant_id = $1 AND state = 'cancelled'),
-             planned AS (
-                 SELECT m.id FROM messages m JOIN campaign c ON m.campaign_id = c.id
-                 WHERE m.tenant_id = $1 AND m.due_at IS NOT NULL LIMIT $3 FOR UPDATE OF m SKIP LOCKED),
+            "WITH planned AS (
+                 SELECT id, due_at FROM messages
+                 WHERE tenant_id = $1 AND campaign_id = $2 AND due_at IS NOT NULL
+                     AND due_at >= coalesce($5::timestamptz, '-infinity')
+                 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
              queued AS (
-                 SELECT m.id FROM messages m JOIN campaign c ON m.sender_id = c.sender_id AND m.campaign_id = c.id
-                 WHERE m.tenant_id = $1 AND m.queued_at IS NOT NULL LIMIT $3 FOR UPDATE OF m SKIP LOCKED),
+                 SELECT id, due_at FROM messages
+                 WHERE tenant_id = $1 AND campaign_id = $2 AND sender_id = $3 AND queued_at IS NOT NULL
+                 LIMIT $4 FOR UPDATE SKIP LOCKED),
+             chosen AS (SELECT * FROM planned UNION ALL SELECT * FROM queued),
              moved AS (
-                 UPDATE messages SET state = 'cancelled', due_at = NULL, queued_at = NULL, updated_at = now()
-                 WHERE tenant_id = $1 AND id IN (SELECT id FROM planned UNION ALL SELECT id FROM queued) RETURNING id)
-             SELECT count(*) FILTER (WHERE id IN (SELECT id FROM planned)) AS planned,
-                 count(*) FILTER (WHERE id IN (SELECT id FROM queued)) AS queued FROM moved",
-            &[&tenant.0, &campaign.0, &most],
+                 UPDATE messages m SET state = 'cancelled', due_at = NULL, queued_at = NULL, updated_at = now()
+                 FROM chosen c WHERE m.tenant_id = $1 AND m.id = c.id RETURNING c.due_at)
+             SELECT count(*) AS moved, count(due_at) AS planned, max(due_at) AS last_due FROM moved",
+            &[&tenant.0, &campaign.0, &sender, &most, &since],
         )
         .await?;
-    let (planned, queued): (i64, i64) = (row.try_get("planned")?, row.try_get("queued")?);
+    let (moved, planned): (i64, i64) = (row.try_get("moved")?, row.try_get("planned")?);
     let mut changes = CountChanges::default();
     changes.added(tenant, campaign, MessageState::Planned, -planned);
-    changes.added(tenant, campaign, MessageState::Queued, -queued);
-    changes.added(tenant, campaign, MessageState::Cancelled, planned + queued);
+    changes.added(tenant, campaign, MessageState::Queued, planned - moved);
+    changes.added(tenant, campaign, MessageState::Cancelled, moved);
     changes.write(transaction, Writer::Api).await?;
-    Ok(planned + queued)
+    Ok(CancelledChunk {
+        moved,
+        last_due: row.try_get("last_due")?,
+    })
 }

@@ -4,4 +4,5 @@
 mod campaigns;
 mod dead_letters;
 mod messages;
+mod requests;
 mod tenant;

@@ -3,7 +3,7 @@
 use domain::campaign::Standing;
 use domain::counts::Counts;
 use domain::ids::{CampaignId, SenderId, TenantId};
-use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_rows};
+use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_few};
 use malote::content::Template;
 use malote::storage::campaigns::{self, Campaign, NewCampaign};
 use malote::storage::{Database, Role};
@@ -81,9 +81,32 @@ impl TestTenant {
         let rows = recipients
             .iter()
             .map(|recipient| read(&reader, &json!({"recipient": recipient, "name": "Ana"})));
-        add_rows(&self.rows, self.tenant, campaign, rows)
+        let mut transaction = self.rows.begin_for(self.tenant).await.expect("a transaction");
+        let report = add_few(&mut transaction, self.tenant, campaign, rows).await.expect("added");
+        transaction.commit().await.expect("committed");
+        report
+    }
+
+    /// Gives the tenant a hard plan.
+    pub(crate) async fn assign_plan(&self, allowance_units: i64) {
+        let plan = Uuid::now_v7();
+        let mut transaction = self.system.begin().await.expect("a transaction");
+        transaction
+            .execute(
+                "INSERT INTO plans (id, code, version, name, currency, currency_exponent, fee_minor, allowance_units, policy)
+                 VALUES ($1, $1::uuid::text, 1, 'a test', 'BRL', 2, 0, $2, 'hard')",
+                &[&plan, &allowance_units],
+            )
             .await
-            .expect("added")
+            .expect("a plan is stored");
+        transaction
+            .execute(
+                "INSERT INTO plan_assignments (tenant_id, effective_from, plan_id, timing) VALUES ($1, now(), $2, 'now')",
+                &[&self.tenant.0, &plan],
+            )
+            .await
+            .expect("a plan is assigned");
+        transaction.commit().await.expect("committed");
     }
 
     /// Moves a campaign by a rule.

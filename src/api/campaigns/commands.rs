@@ -25,9 +25,9 @@ const CANCEL_WAITS: Duration = Duration::from_secs(1);
 /// Creates a draft, with its first recipients if there are any. Wrong recipients are reported and cost the others nothing.
 ///
 /// # Errors
-/// When the campaign makes no sense; then nothing was created.
+/// When the campaign makes no sense.
 pub async fn create(
-    database: &Database,
+    transaction: &mut Transaction,
     tenant: TenantId,
     body: CampaignBody,
 ) -> Result<CampaignView, Refused> {
@@ -50,20 +50,17 @@ pub async fn create(
         category: checked_category(body.category.as_deref())?,
         schedule_at: body.schedule_at,
     };
-    let mut transaction = database.begin_for(tenant).await?;
-    let created = campaigns::create(&mut transaction, tenant, &new).await?;
-    transaction.commit().await?;
-    if !created {
+    if !campaigns::create(transaction, tenant, &new).await? {
         return Err(Refused::invalid("sender_id", "there is no such sender"));
     }
-    let report = add_inline(database, tenant, id, template, &inline).await?;
-    let mut view = read(database, tenant, id).await?;
+    let report = add_inline(transaction, tenant, id, template, &inline).await?;
+    let mut view = CampaignView::try_from(found(transaction, tenant, id).await?)?;
     view.recipients = report;
     Ok(view)
 }
 
 async fn add_inline(
-    database: &Database,
+    transaction: &mut Transaction,
     tenant: TenantId,
     campaign: CampaignId,
     template: Template,
@@ -74,7 +71,7 @@ async fn add_inline(
     }
     let reader = RowReader::new(template);
     let rows = inline.iter().map(|row| reader.read_object(row));
-    let report = upload::add_rows(database, tenant, campaign, rows).await?;
+    let report = upload::add_few(transaction, tenant, campaign, rows).await?;
     Ok(Some(report))
 }
 
@@ -107,9 +104,7 @@ pub async fn row_reader(
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<RowReader, Refused> {
-    let mut transaction = database.begin_for(tenant).await?;
-    let found = found(&mut transaction, tenant, campaign).await;
-    let found = end(transaction, found).await?;
+    let found = stored(database, tenant, campaign).await?;
     let state = found.standing.state;
     if state != CampaignState::Draft {
         return Err(upload::UploadRefused::NotDraft(state).into());
@@ -228,15 +223,36 @@ async fn change_in(
 ///
 /// # Errors
 /// When there is no such campaign.
-pub async fn read(
+pub async fn read(database: &Database, tenant: TenantId, campaign: CampaignId) -> Result<CampaignView, Refused> {
+    Ok(stored(database, tenant, campaign).await?.try_into()?)
+}
+
+/// Lists campaigns, the newest first, `most` of them older than `before`.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(
+    database: &Database,
+    tenant: TenantId,
+    before: Option<CampaignId>,
+    most: i64,
+) -> Result<Vec<CampaignView>, Refused> {
+    let mut transaction = database.begin_for(tenant).await?;
+    let found = campaigns::list(&mut transaction, tenant, before, most).await?;
+    transaction.commit().await?;
+    let views = found.into_iter().map(CampaignView::try_from);
+    Ok(views.collect::<Result<_, _>>()?)
+}
+
+/// Reads one campaign as it is stored.
+pub(super) async fn stored(
     database: &Database,
     tenant: TenantId,
     campaign: CampaignId,
-) -> Result<CampaignView, Refused> {
+) -> Result<Campaign, Refused> {
     let mut transaction = database.begin_for(tenant).await?;
     let found = found(&mut transaction, tenant, campaign).await;
-    let found = end(transaction, found).await?;
-    Ok(found.try_into()?)
+    end(transaction, found).await
 }
 
 pub(super) async fn found(

@@ -9,4 +9,4 @@ mod run;
 
 pub use file::FileFormat;
 pub use row::{Row, RowReader, RowRefused};
-pub use run::{RejectedRow, UploadRefused, UploadReport, add_rows, add_stream};
+pub use run::{RejectedRow, UploadRefused, UploadReport, add_few, add_stream};

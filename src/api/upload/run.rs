@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::file::{FileFormat, FileRefused, read_file};
 use super::row::{Row, RowReader, RowRefused};
 use crate::storage::recipients::{self, AddOutcome, Chunk};
-use crate::storage::{Database, StorageError};
+use crate::storage::{Database, StorageError, Transaction};
 
 /// How many rejected rows are named; all are counted.
 const MOST_ERRORS: usize = 100;
@@ -34,6 +34,23 @@ pub struct UploadReport {
     pub suppressed: i64,
     /// The first 100 rejected rows.
     pub errors: Vec<RejectedRow>,
+}
+
+impl UploadReport {
+    fn note(&mut self, batch: Batch, outcome: AddOutcome) -> Result<(), UploadRefused> {
+        let added = match outcome {
+            AddOutcome::Added(added) => added,
+            AddOutcome::NotDraft(state) => return Err(UploadRefused::NotDraft(state)),
+            AddOutcome::Unknown => return Err(UploadRefused::Unknown),
+        };
+        self.accepted += added.accepted;
+        self.duplicates += added.duplicates;
+        self.suppressed += added.suppressed;
+        self.rejected += batch.rejected_count;
+        let room = MOST_ERRORS - self.errors.len();
+        self.errors.extend(batch.rejected.into_iter().take(room));
+        Ok(())
+    }
 }
 
 /// A row that cannot be sent to.
@@ -126,12 +143,12 @@ where
     Ok(report)
 }
 
-/// Adds rows that are in memory already.
+/// Adds a few rows that are in memory already: at most as many as one transaction should write.
 ///
 /// # Errors
 /// When the campaign takes none, or the database is away.
-pub async fn add_rows(
-    database: &Database,
+pub async fn add_few(
+    transaction: &mut Transaction,
     tenant: TenantId,
     campaign: CampaignId,
     rows: impl IntoIterator<Item = Result<Row, RowRefused>>,
@@ -140,18 +157,9 @@ pub async fn add_rows(
     let mut batch = Batch::default();
     for (number, row) in (1..).zip(rows) {
         batch.take(number, row);
-        if batch.is_full() {
-            add_batch(
-                database,
-                tenant,
-                campaign,
-                std::mem::take(&mut batch),
-                &mut report,
-            )
-            .await?;
-        }
     }
-    add_batch(database, tenant, campaign, batch, &mut report).await?;
+    let outcome = recipients::add(transaction, tenant, campaign, &batch.chunk).await?;
+    report.note(batch, outcome)?;
     Ok(report)
 }
 
@@ -178,20 +186,8 @@ async fn add_batch(
     batch: Batch,
     report: &mut UploadReport,
 ) -> Result<(), UploadRefused> {
-    report.rejected += batch.rejected_count;
-    let room = MOST_ERRORS - report.errors.len();
-    report.errors.extend(batch.rejected.into_iter().take(room));
     let mut transaction = database.begin_for(tenant).await?;
     let outcome = recipients::add(&mut transaction, tenant, campaign, &batch.chunk).await?;
     transaction.commit().await?;
-    match outcome {
-        AddOutcome::Added(added) => {
-            report.accepted += added.accepted;
-            report.duplicates += added.duplicates;
-            report.suppressed += added.suppressed;
-            Ok(())
-        }
-        AddOutcome::NotDraft(state) => Err(UploadRefused::NotDraft(state)),
-        AddOutcome::Unknown => Err(UploadRefused::Unknown),
-    }
+    report.note(batch, outcome)
 }

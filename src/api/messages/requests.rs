@@ -1,6 +1,7 @@
 //! Single messages and what became of any message.
 
 use domain::ids::{CampaignId, MessageId, SenderId, TenantId};
+use domain::message::MessageState;
 use domain::recipient::Recipient;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,8 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::campaigns::checked_category;
-use super::refused::{Refused, end};
+use crate::api::campaigns::checked_category;
+use crate::api::refused::{Refused, end};
 use crate::content::{SingleBody, single_body};
 use crate::storage::messages::{self, Happening, Message, MessageFilter, NewMessage};
 use crate::storage::{Database, Transaction};
@@ -41,7 +42,13 @@ pub struct AcceptedMessage {
     /// Its id.
     pub id: Uuid,
     /// `queued`, or `suppressed` when the recipient is on the suppression list.
-    pub state: &'static str,
+    #[serde(serialize_with = "as_name")]
+    #[schema(value_type = String)]
+    pub state: MessageState,
+}
+
+fn as_name<S: serde::Serializer>(state: &MessageState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
 }
 
 /// Stores a single message. When its state is `queued`, its owner is to be woken.
@@ -49,7 +56,7 @@ pub struct AcceptedMessage {
 /// # Errors
 /// When it could not be sent; then nothing was stored.
 pub async fn store(
-    database: &Database,
+    transaction: &mut Transaction,
     tenant: TenantId,
     body: &MessageBody,
 ) -> Result<AcceptedMessage, Refused> {
@@ -60,19 +67,12 @@ pub async fn store(
         sender: SenderId(body.sender_id),
         recipient: &recipient,
         body: &json,
-        template: template
-            .as_ref()
-            .map(|(name, language)| (name.as_str(), language.as_str())),
+        template: template.as_ref().map(|(name, language)| (name.as_str(), language.as_str())),
         category: checked_category(body.category.as_deref())?,
     };
-    let mut transaction = database.begin_for(tenant).await?;
-    let state = messages::insert_single(&mut transaction, tenant, &new).await?;
-    transaction.commit().await?;
+    let state = messages::insert_single(transaction, tenant, &new).await?;
     let state = state.ok_or_else(|| Refused::invalid("sender_id", "there is no such sender"))?;
-    Ok(AcceptedMessage {
-        id: new.id.0,
-        state: state.as_str(),
-    })
+    Ok(AcceptedMessage { id: new.id.0, state })
 }
 
 /// Which messages to list.
@@ -89,7 +89,7 @@ pub struct MessageQuery {
     /// Where the page before ended.
     pub cursor: Option<String>,
     /// How many at most.
-    pub limit: Option<u32>,
+    pub limit: Option<i64>,
 }
 
 impl MessageQuery {
