@@ -68,8 +68,8 @@ fn stock(fakes: &Fakes, messages: usize) -> (TenantId, SenderId, Vec<MessageId>)
 
 /// Keeps 64 deliveries of 50 outstanding, as a quarter of a partition's prefetch.
 async fn deliver_all(tenants: Tenants, tenant: TenantId, sender: SenderId, ids: Vec<MessageId>) {
-    let deliveries = ids.chunks(50).map(|ids| {
-        let messages = ids.to_vec();
+    let parts: Vec<Vec<MessageId>> = ids.chunks(50).map(<[MessageId]>::to_vec).collect();
+    let deliveries = parts.into_iter().map(|messages| {
         let work = Work::Send {
             sender,
             lane: Lane::Bulk,
