@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::gate::Retired;
-use crate::limits::{DELIVER_LONGEST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
+use crate::limits::{DELIVER_LONGEST, EVENTS_PER_COMMIT_MOST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
 use crate::metrics::{Cause, Kind};
 use crate::partition::{Entry, OwnedPartition};
 use crate::ports::PauseScope;
@@ -195,6 +195,18 @@ impl Tenants {
         }
         retired.iter().for_each(|handle| handle.stop());
         ticked.iter().for_each(|handle| handle.tick());
+    }
+
+    /// Lets a tenant in quarantine try again with its next work. Its campaigns stay paused until somebody resumes them.
+    /// Tells whether it was in quarantine.
+    pub fn release(&self, tenant: TenantId) -> bool {
+        let mut partitions = self.0.partitions();
+        let released = partitions.values_mut().any(|owned| {
+            let quarantined = matches!(owned.tenants.get(&tenant), Some(Entry::Quarantined { .. }));
+            quarantined && owned.tenants.remove(&tenant).is_some()
+        });
+        self.0.count(&partitions);
+        released
     }
 
     /// Gives all tenants that have actors here, or are in quarantine.
@@ -402,11 +414,17 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         }
         Work::Events(events) => {
             let permit = world.billing.gate().admit(events.len()).await?;
-            let (receipt, promise) = Receipt::new(1, permit);
-            world.billing.tell(BillingMessage::Apply {
-                events: events.clone(),
-                receipt: Some(receipt),
-            });
+            let parts = events.chunks(EVENTS_PER_COMMIT_MOST);
+            let (receipt, promise) = Receipt::new(parts.len(), permit);
+            if events.is_empty() {
+                receipt.part_done();
+            }
+            for events in parts {
+                world.billing.tell(BillingMessage::Apply {
+                    events: events.to_vec(),
+                    receipt: Some(receipt.clone()),
+                });
+            }
             Ok(promise)
         }
     }

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
 use crate::delays::Delays;
-use crate::limits::{CLAIMS_PER_COMMIT_MOST, EVENTS_PER_COMMIT_MOST, POISON_TRIES, UNAPPLIED_EVERY};
+use crate::limits::{
+    CLAIMS_PER_COMMIT_MOST, EVENTS_PER_COMMIT_MOST, HEAD_FRESH, POISON_TRIES, UNAPPLIED_EVERY,
+};
 use crate::metrics::{Cause, Kind};
 use crate::ports::{BillingHead, CommitError, Committed, PauseScope, TenantCommit};
 use crate::tenant::commit::{Batch, without_doubles};
@@ -43,6 +45,8 @@ pub(crate) enum BillingMessage {
         call: u64,
         result: Result<BillingHead, CommitError>,
     },
+    /// The head was read again before blocking.
+    Fresh(Result<BillingHead, CommitError>),
     /// These stored events have not been applied.
     Backlog(Vec<EventId>),
     /// A second has passed.
@@ -66,6 +70,10 @@ pub(crate) struct BillingCounter {
     looked_at: Instant,
     /// The plan allowed less than was asked for: pause once what it allows is claimed.
     blocked: bool,
+    /// When the head was last heard of.
+    head_at: Instant,
+    /// The head is being read before blocking.
+    refreshing: bool,
 }
 
 impl Behaviour for BillingCounter {
@@ -89,6 +97,8 @@ impl Behaviour for BillingCounter {
             events: VecDeque::new(),
             looked_at: Instant::now(),
             blocked: false,
+            head_at: Instant::now(),
+            refreshing: false,
         };
         counter.wait_for_commit(backlog, None);
         counter.resume()?;
@@ -103,6 +113,7 @@ impl Behaviour for BillingCounter {
             Some(BillingMessage::Head { call, result }) if self.waits_for(call) => {
                 self.head_read(result.map_err(fault)?)?;
             }
+            Some(BillingMessage::Fresh(result)) => self.refreshed(result.map_err(fault)?),
             Some(BillingMessage::Backlog(events)) => self.wait_for_commit(events, None),
             Some(BillingMessage::Tick) => self.look_for_events(),
             Some(BillingMessage::Ended { .. } | BillingMessage::Head { .. }) | None => {}
@@ -181,6 +192,9 @@ impl BillingCounter {
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.
     fn next_claims(&mut self) -> Vec<Proposed> {
         let mut claims = Vec::new();
+        if self.refreshes_first() {
+            return claims;
+        }
         while let Some(proposal) = self.proposals.front_mut() {
             let room = CLAIMS_PER_COMMIT_MOST - claims.len();
             if room == 0 {
@@ -194,6 +208,32 @@ impl BillingCounter {
         let mut claims = without_doubles(claims);
         self.block_beyond_plan(&mut claims);
         claims
+    }
+
+    /// Reads the head before an old one is taken as a reason to block: the plan or the period may have changed since.
+    fn refreshes_first(&mut self) -> bool {
+        let wanted: usize = self.proposals.iter().map(Proposal::len).sum();
+        if wanted <= room_of(&self.head) || self.head_at.elapsed() < HEAD_FRESH {
+            return false;
+        }
+        if !std::mem::replace(&mut self.refreshing, true) {
+            let world = self.world.clone();
+            self.world.spawn(async move {
+                let result = guarded(read_head(&world)).await;
+                let result = result.unwrap_or_else(|panic| Err(CommitError::Broken(panic)));
+                world.billing.tell(BillingMessage::Fresh(result));
+            });
+        }
+        true
+    }
+
+    fn refreshed(&mut self, head: BillingHead) {
+        self.refreshing = false;
+        self.head_at = Instant::now();
+        // A commit may have overtaken the reading.
+        if head.seq >= self.head.seq {
+            self.head = head;
+        }
     }
 
     fn block_beyond_plan(&mut self, claims: &mut Vec<Proposed>) {
@@ -274,13 +314,13 @@ impl BillingCounter {
 
     fn committed(&mut self, committed: Committed) {
         self.head = committed.head;
+        self.head_at = Instant::now();
         let Some(batch) = self.world.commit.batch().take() else {
             return;
         };
         self.pause_if_blocked();
-        let deadline = batch.since + self.world.shared.settings.claim_deadline;
         let proposed = !batch.claims.is_empty();
-        let to_send = batch.settle(committed.claimed, deadline);
+        let to_send = batch.settle(&self.world, committed.claimed);
         if proposed {
             self.world.send_queue.tell(SendMessage::Claimed(to_send));
         }

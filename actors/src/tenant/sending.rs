@@ -1,6 +1,7 @@
 //! One attempt after its claim: the call to Meta, the decision about its outcome, and storing it. A task of its own, which
 //! no crash of an actor ends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use domain::meta_error::ErrorClass;
@@ -8,10 +9,10 @@ use domain::retry::{Failure, Next, Stop, decide};
 use tokio::time::Instant;
 
 use crate::delays::before_attempt;
-use crate::limits::IN_FLIGHT_MOST;
+use crate::limits::{GIVE_BACK_DELAY, IN_FLIGHT_MOST};
 use crate::ports::{Claimed, PauseScope, SendOutcome, Settled, Verdict};
 use crate::tenant::billing_counter::BillingMessage;
-use crate::tenant::proposal::ToSend;
+use crate::tenant::proposal::LiveAttempt;
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::{World, guarded, until_available};
 
@@ -23,13 +24,72 @@ struct Judgement {
     class: Option<ErrorClass>,
 }
 
+/// A message that is this tenant's to send now. Dropped unsent, it goes back to `planned` and its reservation is given
+/// back: nothing of it has left.
+#[derive(Debug)]
+pub(crate) struct ToSend(Option<Paid>);
+
+/// What [`ToSend`] holds until somebody takes it.
+struct Paid {
+    world: Arc<World>,
+    claimed: Claimed,
+    live: LiveAttempt,
+    deadline: Instant,
+}
+
+impl fmt::Debug for Paid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Paid").field(&self.claimed.attempt).finish()
+    }
+}
+
+impl ToSend {
+    pub(crate) const fn new(
+        world: Arc<World>,
+        claimed: Claimed,
+        live: LiveAttempt,
+        deadline: Instant,
+    ) -> Self {
+        Self(Some(Paid {
+            world,
+            claimed,
+            live,
+            deadline,
+        }))
+    }
+}
+
+impl Drop for ToSend {
+    fn drop(&mut self) {
+        if let Some(paid) = self.0.take() {
+            let world = paid.world.clone();
+            world.spawn(unsent(paid));
+        }
+    }
+}
+
+async fn unsent(paid: Paid) {
+    let verdict = Verdict::Retry {
+        due_at: paid.world.shared.clock.after(GIVE_BACK_DELAY),
+        counts: false,
+        code: None,
+        reason: "the tenant's actors stopped before the call".to_owned(),
+    };
+    settle(&paid.world, &paid.claimed, verdict).await;
+    paid.world.shared.metrics.settled("retry", None);
+}
+
 /// Sends one claimed message and stores how it ended.
-pub(crate) async fn send(world: Arc<World>, to_send: ToSend) {
-    let ToSend {
+pub(crate) async fn send(mut to_send: ToSend) {
+    let Some(paid) = to_send.0.take() else {
+        return;
+    };
+    let Paid {
+        world,
         claimed,
         live,
         deadline,
-    } = to_send;
+    } = paid;
     let claimed = Arc::new(claimed);
     let outcome = call(&world, &claimed, deadline).await;
     let judgement = judge(&world, outcome, claimed.counted_before);

@@ -96,7 +96,7 @@ impl TenantHandle {
     pub(crate) fn retire_if_idle(&self, longest: Duration) -> bool {
         let worked_at = *self.worked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let world = &self.world;
-        if worked_at.elapsed() < longest || world.live.count() > 0 || world.commit.batch().is_some() {
+        if worked_at.elapsed() < longest || self.depth() > 0 || world.commit.batch().is_some() {
             return false;
         }
         if !world.send_queue.gate().retire_if_idle() {

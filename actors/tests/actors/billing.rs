@@ -117,3 +117,23 @@ fn events_that_nobody_delivers_are_found() {
         assert_eq!(rig.fakes.head(tenant).captured, 1);
     });
 }
+
+#[test]
+fn a_plan_that_is_raised_sends_on() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(Some(10)), sender());
+        let messages = rig.fakes.queued(tenant, sender, 30);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 5).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 10);
+        {
+            let mut state = rig.fakes.state();
+            state.paused.clear();
+            let head = &mut state.tenants.get_mut(&tenant).expect("a tenant").head;
+            head.limit = Some(25);
+        }
+        rig.run(tenant, 60).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 25);
+        assert_eq!(rig.fakes.state().over_limit, 0);
+    });
+}
