@@ -20,6 +20,7 @@ use crate::tenant::commit::{Batch, without_doubles};
 use crate::tenant::proposal::{Proposal, Proposed};
 use crate::tenant::receipt::Receipt;
 use crate::tenant::send_queue::{SendMessage, hand_back};
+use crate::tenant::sending::abandon;
 use crate::tenant::{World, guarded, until_available};
 
 /// How often the head may move under one batch before the ledger counts as broken.
@@ -101,7 +102,7 @@ impl Behaviour for BillingCounter {
             refreshing: false,
         };
         counter.wait_for_commit(backlog, None);
-        counter.resume()?;
+        counter.resume();
         Ok(counter)
     }
 
@@ -150,19 +151,18 @@ impl BillingCounter {
     }
 
     /// Goes on with what the last incarnation had in flight, or gives it up if it keeps failing.
-    fn resume(&mut self) -> Result<(), Fault> {
+    fn resume(&mut self) {
         let poison = {
             let mut batch = self.world.commit.batch();
             let Some(waiting) = batch.as_mut() else {
-                return Ok(());
+                return;
             };
             waiting.failures += 1;
             waiting.uncertain = true;
             batch.take_if(|batch| batch.failures >= POISON_TRIES)
         };
         let Some(poison) = poison else {
-            self.call();
-            return Ok(());
+            return self.call();
         };
         tracing::error!(tenant.id = %self.world.tenant(), claims = poison.claims.len(), events = poison.events.len(),
             "giving up a commit that failed too often");
@@ -171,8 +171,8 @@ impl BillingCounter {
             .metrics
             .restarted(Kind::BillingCounter, Cause::Poison);
         poison.receipts.iter().for_each(|receipt| receipt.part_done());
-        hand_back(&self.world, items(poison.claims), HELD_DELAY);
-        Ok(())
+        let items = abandon(&self.world, poison.claims);
+        hand_back(&self.world, items, HELD_DELAY);
     }
 
     /// Puts all that waits into one commit, unless one is in flight.

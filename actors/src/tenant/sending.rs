@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use crate::delays::before_attempt;
 use crate::limits::{GIVE_BACK_DELAY, IN_FLIGHT_MOST};
-use crate::ports::{Claimed, PauseScope, SendOutcome, Settled, Verdict};
+use crate::ports::{Claim, Claimed, PauseScope, SendOutcome, Settled, Verdict};
 use crate::tenant::billing_counter::BillingMessage;
-use crate::tenant::proposal::LiveAttempt;
+use crate::tenant::proposal::{LiveAttempt, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
+use crate::tenant::receipt::Item;
 use crate::tenant::{World, guarded, until_available};
 
 /// What an outcome means.
@@ -69,14 +70,45 @@ impl Drop for ToSend {
 }
 
 async fn unsent(paid: Paid) {
+    let claim = Claim {
+        message: paid.claimed.message,
+        attempt: paid.claimed.attempt,
+    };
+    settle_unsent(&paid.world, claim).await;
+}
+
+/// Puts a message back whose call was never begun, if it was claimed at all.
+async fn settle_unsent(world: &Arc<World>, claim: Claim) {
     let verdict = Verdict::Retry {
-        due_at: paid.world.shared.clock.after(GIVE_BACK_DELAY),
+        due_at: world.shared.clock.after(GIVE_BACK_DELAY),
         counts: false,
         code: None,
         reason: "the tenant's actors stopped before the call".to_owned(),
     };
-    settle(&paid.world, &paid.claimed, verdict).await;
-    paid.world.shared.metrics.settled("retry", None);
+    settle(world, claim, verdict).await;
+    world.shared.metrics.settled("retry", None);
+}
+
+/// Puts back those of the claims that a call to the ledger committed and nobody heard of. None of them was sent. Gives
+/// their items, whose promises are the caller's to keep or break.
+pub(crate) fn abandon(world: &Arc<World>, claims: Vec<Proposed>) -> Vec<Item> {
+    let (items, attempts): (Vec<_>, Vec<_>) = claims
+        .into_iter()
+        .map(|proposed| {
+            let claim = proposed.claim();
+            (proposed.item, (claim, proposed.live))
+        })
+        .unzip();
+    let abandoned = world.clone();
+    world.spawn(async move {
+        let running = abandoned.commit.running();
+        // A call to the ledger that still runs may claim them yet.
+        drop(running.lock().await);
+        for (claim, _live) in attempts {
+            settle_unsent(&abandoned, claim).await;
+        }
+    });
+    items
 }
 
 /// Sends one claimed message and stores how it ended.
@@ -95,7 +127,11 @@ pub(crate) async fn send(mut to_send: ToSend) {
     let judgement = judge(&world, outcome, claimed.counted_before);
     stop(&world, &claimed, judgement.stop);
     let (name, class) = (name_of(&judgement.verdict), judgement.class);
-    settle(&world, &claimed, judgement.verdict).await;
+    let claim = Claim {
+        message: claimed.message,
+        attempt: claimed.attempt,
+    };
+    settle(&world, claim, judgement.verdict).await;
     world.shared.metrics.settled(name, class);
     drop(live);
     world.landed();
@@ -176,11 +212,11 @@ fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop) {
 }
 
 /// Stores the outcome, for as long as it takes; the attempt stays live meanwhile.
-async fn settle(world: &Arc<World>, claimed: &Claimed, verdict: Verdict) {
+async fn settle(world: &Arc<World>, claim: Claim, verdict: Verdict) {
     let settled = Settled {
         tenant: world.tenant(),
-        message: claimed.message,
-        attempt: claimed.attempt,
+        message: claim.message,
+        attempt: claim.attempt,
         verdict,
     };
     let messages = &world.shared.ports.messages;
@@ -192,7 +228,7 @@ async fn settle(world: &Arc<World>, claimed: &Claimed, verdict: Verdict) {
         }),
         Ok(None) => {}
         Err(panic) => {
-            tracing::error!(tenant.id = %world.tenant(), attempt = %claimed.attempt, panic, "an outcome is lost; it becomes unknown");
+            tracing::error!(tenant.id = %world.tenant(), attempt = %claim.attempt, panic, "an outcome is lost; it becomes unknown");
         }
     }
 }

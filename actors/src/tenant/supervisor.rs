@@ -18,6 +18,7 @@ use crate::metrics::{Cause, Kind};
 use crate::tenant::billing_counter::{BillingCounter, BillingMessage};
 use crate::tenant::rate_limiter::{LimiterMessage, RateLimiter};
 use crate::tenant::send_queue::{SendMessage, SendQueue};
+use crate::tenant::sending::abandon;
 use crate::tenant::{Identity, Notice, Shared, World};
 
 /// What others hold of an active tenant.
@@ -116,7 +117,11 @@ impl TenantHandle {
         }
         self.orders.send_modify(|orders| orders.stop = true);
         wake(&self.world);
-        drop(self.world.commit.batch().take());
+        let left = self.world.commit.batch().take();
+        if let Some(left) = left {
+            // Broken promises: whoever delivered them keeps them.
+            drop(abandon(&self.world, left.claims));
+        }
     }
 }
 

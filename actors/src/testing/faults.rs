@@ -11,6 +11,8 @@ pub enum Trouble {
     CommitPanics,
     /// `commit` panics while it works, after nothing was committed.
     CommitPanicsLater,
+    /// `commit` panics after all was committed.
+    CommitPanicsDone,
     /// `commit` gets no answer; nothing was committed.
     CommitLost,
     /// `commit` gets no answer; all was committed.

@@ -64,6 +64,10 @@ impl Ledger for Fakes {
                 return Err(CommitError::Unavailable("on demand".to_owned()));
             }
             let committed = fakes.state().commit(&work);
+            assert!(
+                !fakes.strikes(tenant, Trouble::CommitPanicsDone),
+                "commit panics when done, on demand"
+            );
             if fakes.strikes(tenant, Trouble::CommitAnswerLost) {
                 return Err(CommitError::Unavailable("on demand".to_owned()));
             }

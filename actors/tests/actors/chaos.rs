@@ -5,9 +5,10 @@ use domain::message::MessageState;
 
 use crate::rig::{Rig, in_paused_time, sender};
 
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Trouble; 9] = [
     Trouble::CommitPanics,
     Trouble::CommitPanicsLater,
+    Trouble::CommitPanicsDone,
     Trouble::CommitLost,
     Trouble::CommitAnswerLost,
     Trouble::TakeOverUnavailable,
@@ -25,14 +26,14 @@ fn faults_of_all_kinds_lose_nothing_and_charge_nothing_twice() {
 
 async fn storm(rig: Rig, seed: u64) {
     let (tenant, sender) = (rig.fakes.tenant(Some(300)), sender());
-    rig.fakes.state().rates.insert(sender, 200);
+    rig.fakes.state().rates.insert(sender, 40);
     let messages = rig.fakes.queued(tenant, sender, 400);
     let mut random = Random(seed + 1);
     let trouble = async {
-        for _ in 0..15 {
+        for _ in 0..20 {
             let trouble = TROUBLES[random.below(TROUBLES.len())];
-            rig.fakes.trouble(tenant, trouble, 1 + random.below(2));
-            rig.run(tenant, 1 + random.below(4) as u64).await;
+            rig.fakes.trouble(tenant, trouble, 1);
+            rig.run(tenant, 1).await;
         }
         rig.fakes.state().faults = Default::default();
         for _ in 0..40 {
