@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod node;
 mod partition;
 pub mod ports;
+mod registry;
 mod tenant;
 pub mod tenants;
 pub mod testing;

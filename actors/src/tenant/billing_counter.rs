@@ -1,7 +1,6 @@
 //! The only writer of a tenant's ledger: decides what the plan allows, and has at most one commit in flight, in which
 //! all that waited meanwhile goes together.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use domain::campaign::PauseReason;
@@ -11,14 +10,13 @@ use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
 use crate::delays::Delays;
-use crate::limits::{
-    CLAIMS_PER_COMMIT_MOST, EVENTS_PER_COMMIT_MOST, HEAD_FRESH, POISON_TRIES, UNAPPLIED_EVERY,
-};
+use crate::limits::{EVENTS_PER_COMMIT_MOST, HEAD_FRESH, POISON_TRIES, UNAPPLIED_EVERY};
 use crate::metrics::{Cause, Kind};
 use crate::ports::{BillingHead, CommitError, Committed, PauseScope, TenantCommit};
-use crate::tenant::commit::{Batch, without_doubles};
+use crate::tenant::commit::Batch;
+use crate::tenant::intake::Intake;
 use crate::tenant::proposal::{Proposal, Proposed};
-use crate::tenant::receipt::Receipt;
+use crate::tenant::receipt::{Item, Receipt};
 use crate::tenant::send_queue::{SendMessage, hand_back};
 use crate::tenant::sending::abandon;
 use crate::tenant::{World, guarded, until_available};
@@ -54,20 +52,12 @@ pub(crate) enum BillingMessage {
     Tick,
 }
 
-/// Waits for a commit to take it along.
-#[derive(Debug)]
-struct WaitingEvents {
-    events: Vec<EventId>,
-    receipt: Option<Arc<Receipt>>,
-}
-
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
     world: Arc<World>,
     head: BillingHead,
     calls: u64,
-    proposals: VecDeque<Proposal>,
-    events: VecDeque<WaitingEvents>,
+    intake: Intake,
     looked_at: Instant,
     /// The plan allowed less than was asked for: pause once what it allows is claimed.
     blocked: bool,
@@ -94,28 +84,27 @@ impl Behaviour for BillingCounter {
             world: world.clone(),
             head,
             calls: last_call,
-            proposals: VecDeque::new(),
-            events: VecDeque::new(),
+            intake: Intake::default(),
             looked_at: Instant::now(),
             blocked: false,
             head_at: Instant::now(),
             refreshing: false,
         };
-        counter.wait_for_commit(backlog, None);
+        counter.intake.apply(backlog, None);
         counter.resume();
         Ok(counter)
     }
 
     fn handle(&mut self, message: &mut Option<BillingMessage>) -> Result<(), Fault> {
         match message.take() {
-            Some(BillingMessage::Propose(proposal)) => self.proposals.push_back(proposal),
-            Some(BillingMessage::Apply { events, receipt }) => self.wait_for_commit(events, receipt),
+            Some(BillingMessage::Propose(proposal)) => self.intake.propose(proposal),
+            Some(BillingMessage::Apply { events, receipt }) => self.intake.apply(events, receipt),
             Some(BillingMessage::Ended { call, result }) if self.waits_for(call) => self.ended(result)?,
             Some(BillingMessage::Head { call, result }) if self.waits_for(call) => {
                 self.head_read(result.map_err(fault)?)?;
             }
             Some(BillingMessage::Fresh(result)) => self.refreshed(result.map_err(fault)?),
-            Some(BillingMessage::Backlog(events)) => self.wait_for_commit(events, None),
+            Some(BillingMessage::Backlog(events)) => self.intake.apply(events, None),
             Some(BillingMessage::Tick) => self.look_for_events(),
             Some(BillingMessage::Ended { .. } | BillingMessage::Head { .. }) | None => {}
         }
@@ -140,14 +129,6 @@ impl BillingCounter {
     fn waits_for(&self, call: u64) -> bool {
         let batch = self.world.commit.batch();
         batch.as_ref().is_some_and(|batch| batch.call == call)
-    }
-
-    fn wait_for_commit(&mut self, events: Vec<EventId>, receipt: Option<Arc<Receipt>>) {
-        if events.is_empty() {
-            receipt.iter().for_each(|receipt| receipt.part_done());
-            return;
-        }
-        self.events.push_back(WaitingEvents { events, receipt });
     }
 
     /// Goes on with what the last incarnation had in flight, or gives it up if it keeps failing.
@@ -181,7 +162,7 @@ impl BillingCounter {
             return;
         }
         let claims = self.next_claims();
-        let (events, receipts) = self.next_events();
+        let (events, receipts) = self.intake.next_events();
         if claims.is_empty() && events.is_empty() {
             return;
         }
@@ -191,29 +172,17 @@ impl BillingCounter {
 
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.
     fn next_claims(&mut self) -> Vec<Proposed> {
-        let mut claims = Vec::new();
         if self.refreshes_first() {
-            return claims;
+            return Vec::new();
         }
-        while let Some(proposal) = self.proposals.front_mut() {
-            let room = CLAIMS_PER_COMMIT_MOST - claims.len();
-            if room == 0 {
-                break;
-            }
-            claims.append(&mut proposal.take(room));
-            if proposal.len() == 0 {
-                self.proposals.pop_front();
-            }
-        }
-        let mut claims = without_doubles(claims);
+        let mut claims = self.intake.next_claims();
         self.block_beyond_plan(&mut claims);
         claims
     }
 
     /// Reads the head before an old one is taken as a reason to block: the plan or the period may have changed since.
     fn refreshes_first(&mut self) -> bool {
-        let wanted: usize = self.proposals.iter().map(Proposal::len).sum();
-        if wanted <= room_of(&self.head) || self.head_at.elapsed() < HEAD_FRESH {
+        if self.intake.wanted() <= room_of(&self.head) || self.head_at.elapsed() < HEAD_FRESH {
             return false;
         }
         if !std::mem::replace(&mut self.refreshing, true) {
@@ -254,21 +223,6 @@ impl BillingCounter {
         if std::mem::take(&mut self.blocked) {
             self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
         }
-    }
-
-    fn next_events(&mut self) -> (Vec<EventId>, Vec<Arc<Receipt>>) {
-        let (mut events, mut receipts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        while let Some(waiting) = self.events.front() {
-            if !events.is_empty() && events.len() + waiting.events.len() > EVENTS_PER_COMMIT_MOST {
-                break;
-            }
-            let Some(waiting) = self.events.pop_front() else {
-                break;
-            };
-            events.extend(waiting.events.into_iter().filter(|event| seen.insert(*event)));
-            receipts.extend(waiting.receipt);
-        }
-        (events, receipts)
     }
 
     /// Calls the ledger with the batch in flight.
@@ -378,7 +332,7 @@ impl BillingCounter {
 
     /// Looks for stored events that nobody applied.
     fn look_for_events(&mut self) {
-        if self.looked_at.elapsed() < UNAPPLIED_EVERY || !self.events.is_empty() {
+        if self.looked_at.elapsed() < UNAPPLIED_EVERY || self.intake.has_events() {
             return;
         }
         self.looked_at = Instant::now();
@@ -403,7 +357,7 @@ fn room_of(head: &BillingHead) -> usize {
     })
 }
 
-fn items(claims: Vec<Proposed>) -> Vec<crate::tenant::receipt::Item> {
+fn items(claims: Vec<Proposed>) -> Vec<Item> {
     claims.into_iter().map(|claim| claim.item).collect()
 }
 

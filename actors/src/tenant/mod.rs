@@ -2,6 +2,7 @@
 
 pub(crate) mod billing_counter;
 pub(crate) mod commit;
+pub(crate) mod intake;
 pub(crate) mod proposal;
 pub(crate) mod rate_limiter;
 pub(crate) mod receipt;
