@@ -85,6 +85,12 @@ fn a_broken_ledger_ends_in_quarantine_and_a_neighbour_does_not_notice() {
         assert!(rig.fakes.state().pauses.contains(&paused));
         assert_eq!(rig.count(broken, MessageState::Planned), 100, "nothing is lost");
         assert!(rig.shows("malote_tenants{state=\"quarantined\"} 1"));
+
+        rig.fakes.state().faults = actors::testing::Faults::default();
+        rig.fakes.state().paused.clear();
+        assert!(rig.tenants().release(broken), "an operator releases it");
+        rig.run(broken, 60).await;
+        assert_eq!(rig.count(broken, MessageState::Accepted), 100);
     });
 }
 
