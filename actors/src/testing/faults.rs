@@ -17,6 +17,8 @@ pub enum Trouble {
     CommitLost,
     /// `commit` gets no answer; all was committed.
     CommitAnswerLost,
+    /// `commit` gets no answer at once; all is committed after the head has been read again.
+    CommitLate,
     /// `commit` finds rows that make no sense.
     CommitBroken,
     /// `take_over` gets no answer.

@@ -8,7 +8,7 @@ use actors::testing::Trouble;
 use domain::campaign::PauseReason;
 use domain::message::MessageState;
 
-use crate::rig::{PARTITION, in_paused_time, sender};
+use crate::rig::{PARTITION, in_paused_time, send, sender};
 
 #[test]
 fn a_plan_blocks_at_its_limit_exactly() {
@@ -135,5 +135,28 @@ fn a_plan_that_is_raised_sends_on() {
         rig.run(tenant, 60).await;
         assert_eq!(rig.count(tenant, MessageState::Accepted), 25);
         assert_eq!(rig.fakes.state().over_limit, 0);
+    });
+}
+
+#[test]
+fn a_commit_that_comes_late_charges_once_and_sends_once() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(Some(50)), sender());
+        rig.fakes.state().rates.insert(sender, 1_000);
+        let messages = rig.fakes.queued(tenant, sender, 50);
+        rig.fakes.trouble(tenant, Trouble::CommitLate, 1);
+        let work = send(sender, &messages);
+        let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;
+        delivered.expect("delivered");
+        rig.run(tenant, 40).await;
+        let state = rig.fakes.state();
+        let accepted = state
+            .messages
+            .values()
+            .filter(|row| row.state == MessageState::Accepted);
+        assert_eq!(accepted.count(), 50);
+        assert_eq!(state.tenants[&tenant].head.held, 50);
+        assert!(state.messages.values().all(|row| row.claims == 1));
+        assert!(state.pauses.is_empty());
     });
 }
