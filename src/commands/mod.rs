@@ -2,6 +2,7 @@
 
 mod billing;
 mod config;
+mod demo;
 mod migrate;
 mod openapi;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Changes the database's schema; the only command that connects as migration_admin.
     Migrate(migrate::Arguments),
+    /// Shows the main job, end to end, on the servers that the settings name.
+    Demo(demo::Arguments),
     /// Runs a simulated Meta Cloud API, faults included.
     Simulator(simulator::Arguments),
     /// Prints the API's OpenAPI document.
@@ -61,6 +64,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Migrate(command) => wait_for(migrate::run(config, command)),
         Command::Serve(command) => serve::run(config, command),
+        Command::Demo(command) => wait_for(demo::run(command)),
         Command::Simulator(command) => wait_for(simulator::run(command)),
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),

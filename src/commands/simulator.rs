@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-pub(super) use simulator::cli::Args as Arguments;
+pub(super) use ::simulator::Args as Arguments;
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    simulator::cli::run(arguments).await?;
+    ::simulator::run(arguments).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,43 @@
+# What people run. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+ARGS ?=
+
+.PHONY: help demo test lint unit e2e bench nightly openapi stack
+
+help: ## this list
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+demo: stack ## the main job end to end; ARGS=--exit ends by itself, 0 only if all adds up
+	cargo build --release --bin malote
+	eval "$$(dev/stack env)"; target/release/malote demo $(ARGS)
+
+test: lint unit e2e ## what every change must pass
+
+lint: ## form, lints, documentation, the repository's rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	cargo test --test tidy
+	cargo run --quiet -- openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
+
+unit: ## unit and property tests; no server needed
+	cargo test --workspace --lib --bins
+	cargo test -p simulator -p actors -p domain --tests
+
+e2e: stack ## migrations up, down, up; storage; the whole way on real servers
+	cargo build --bin malote
+	eval "$$(dev/stack env)"; dev/try-migrations
+	eval "$$(dev/stack env)"; cargo test --test storage --test e2e
+
+stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this checkout
+	dev/stack up
+
+openapi: ## writes docs/openapi.json anew
+	cargo run --quiet -- openapi > docs/openapi.json
+
+bench: stack ## speed as ratios to a bare loop, in one run
+	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)
+	cargo bench -p domain --bench hot
+
+nightly: test bench ## everything that takes longer
