@@ -14,12 +14,12 @@ use super::{admin, billing, campaigns, dead_letters, messages, senders, suppress
             Send an `Idempotency-Key` with every POST that creates or sends, and repeat it freely."
     ),
     paths(
-        campaigns::http::create, campaigns::http::list, campaigns::http::read, campaigns::streams::upload,
-        campaigns::http::forecast, campaigns::http::launch, campaigns::http::pause, campaigns::http::resume,
-        campaigns::http::cancel, campaigns::streams::events,
-        messages::http::send, messages::http::list, messages::http::read,
-        dead_letters::list, dead_letters::replay, dead_letters::purge,
-        suppressions::list, suppressions::put, suppressions::remove,
+        campaigns::routes::create, campaigns::routes::list, campaigns::routes::read, campaigns::routes::upload,
+        campaigns::routes::preflight, campaigns::routes::launch, campaigns::routes::pause, campaigns::routes::resume,
+        campaigns::routes::cancel, campaigns::routes::events,
+        messages::routes::send, messages::routes::list, messages::routes::read,
+        dead_letters::routes::list, dead_letters::routes::replay, dead_letters::routes::purge,
+        suppressions::routes::list, suppressions::routes::put, suppressions::routes::remove,
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,
         billing::usage::read, billing::invoices::list, billing::ledger::list,
