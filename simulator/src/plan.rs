@@ -195,7 +195,10 @@ mod tests {
             false,
         );
         let told_ms = |status| {
-            let event = events.iter().find(|event| event.status == status).unwrap();
+            let event = events
+                .iter()
+                .find(|event| event.status == status)
+                .expect("planned");
             event.due_ms + event.postponed_ms
         };
         assert!(told_ms(Status::Delivered) < told_ms(Status::Sent));
