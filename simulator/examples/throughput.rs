@@ -1,6 +1,7 @@
 //! Measures how many messages per second one simulator accepts and tells, over loopback.
 //!
-//! `cargo run --release -p simulator --example throughput -- 100000 32` sends 100,000 over 32 connections.
+//! `cargo run --release -p simulator --example throughput -- 100000 32 100` sends 100,000 messages over
+//! 32 connections and lets up to 100 statuses share a webhook.
 //! Simulator and callback share one thread, the clients have another.
 
 use std::convert::Infallible;
@@ -25,7 +26,7 @@ fn main() -> Result<(), Failure> {
             .nth(place)
             .map_or(Ok(default), |text| text.parse())
     };
-    let (messages, connections) = (argument(1, 100_000)?, argument(2, 32)?);
+    let (messages, connections, batch) = (argument(1, 100_000)?, argument(2, 32)?, argument(3, 100)?);
     let serving = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -33,7 +34,7 @@ fn main() -> Result<(), Failure> {
     let sending = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let simulator = serving.block_on(serving.spawn(start()))??;
+    let simulator = serving.block_on(serving.spawn(start(batch)))??;
     let (address, started) = (simulator.address(), Instant::now());
     sending.block_on(async {
         let share = messages / connections;
@@ -67,7 +68,7 @@ fn report(simulator: &Simulator, accepting: Duration, total: Duration, idle: boo
     println!("idle {idle}, {truth:?}");
 }
 
-async fn start() -> Result<Simulator, Failure> {
+async fn start(batch: u32) -> Result<Simulator, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let callback = Some(format!("http://{}/", listener.local_addr()?));
     tokio::spawn(async move {
@@ -78,7 +79,7 @@ async fn start() -> Result<Simulator, Failure> {
     Ok(Simulator::start(Config {
         number_rate: 0,
         callback,
-        webhook_batch: 100,
+        webhook_batch: batch as usize,
         ..Config::for_tests()
     })
     .await?)
