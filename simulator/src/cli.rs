@@ -12,15 +12,15 @@ use crate::simulator::{Simulator, SimulatorError};
 
 /// Serves a simulated WhatsApp Cloud API: same requests, same answers, same signed webhooks, faults on demand.
 ///
-/// Point any client at it by overriding the Graph base URL https://graph.facebook.com with http://<listen>;
+/// Point any client at it by overriding the Graph base URL `https://graph.facebook.com` with `http://127.0.0.1:9999`;
 /// every version prefix (v26.0, …) is accepted. Tokens, numbers, accounts and templates need not exist
-/// beforehand. What really happened is at http://<listen>/_control/truth.
+/// beforehand. What really happened is at `/_control/truth`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; port 0 picks a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:9999")]
     pub listen: SocketAddr,
-    /// URL to post status webhooks to, e.g. http://127.0.0.1:8080/webhooks/meta. Without it nobody is told.
+    /// URL to post status webhooks to, e.g. `http://127.0.0.1:8080/webhooks/meta`. Without it nobody is told.
     #[arg(long)]
     pub callback: Option<String>,
     /// App secret that signs webhooks; the receiver verifies X-Hub-Signature-256 with the same one.

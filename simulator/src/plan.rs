@@ -99,7 +99,7 @@ pub(crate) fn events(
     if !silent {
         events.push(Event::new(message, Status::Delivered, delivered_ms));
         if dice.says(Question::Reordered, faults.reordered_webhook_share) {
-            events[0].postponed_ms = 2 * (delivered_ms - sent_ms).max(2);
+            events[0].postponed_ms = 2 * (delivered_ms - sent_ms).max(25);
         }
     }
     if read {
