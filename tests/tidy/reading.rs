@@ -89,7 +89,8 @@ pub(crate) fn code_of(file: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-fn is_of_word(character: char) -> bool {
+/// Whether a character can be part of a name.
+pub(crate) fn is_of_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
