@@ -112,7 +112,9 @@ pub(crate) fn holds_word(text: &str, word: &str) -> bool {
 pub(crate) fn names_crate(line: &str, name: &str) -> bool {
     places(line, name).any(|at| {
         let (before, after) = (&line[..at], &line[at + name.len()..]);
-        let is_ours = before.ends_with("::") && !before.ends_with(" ::") && before != "::";
+        let is_ours = before
+            .strip_suffix("::")
+            .is_some_and(|parent| parent.ends_with(|last| is_of_word(last) || last == '>'));
         let is_imported = before.trim_end().ends_with("use") || before.trim_end().ends_with("extern crate");
         let is_path = after.starts_with("::") && !before.ends_with('.');
         !is_ours && (is_imported || is_path)
