@@ -32,9 +32,7 @@ pub enum TemplateRefused {
     #[error("{0}")]
     Malformed(String),
     /// A part that must be the same for all recipients contains `{{...}}`.
-    #[error(
-        "{{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters"
-    )]
+    #[error("{{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters")]
     PlaceholderMisplaced {
         /// Where it was found.
         place: String,
