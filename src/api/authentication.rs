@@ -20,7 +20,7 @@ const REMEMBERED_MOST: usize = 10_000;
 
 /// What a key may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(super) enum Scope {
     /// Numbers and templates.
     Senders,
     /// Campaigns and their recipients.
@@ -35,7 +35,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Senders,
         Self::Campaigns,
         Self::Messages,
@@ -44,7 +44,7 @@ impl Scope {
     ];
 
     /// Gives its name in keys.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Senders => "senders",
             Self::Campaigns => "campaigns",
@@ -76,7 +76,7 @@ impl KnownKeys {
 }
 
 /// Lets a tenant in whose key has the scope.
-pub fn tenant(
+pub(super) fn tenant(
     context: &Context,
     scope: Scope,
 ) -> impl Filter<Extract = (TenantId,), Error = Rejection> + Clone + use<> {
@@ -91,7 +91,7 @@ pub fn tenant(
 }
 
 /// Lets operators in.
-pub fn operator(context: &Context) -> impl Filter<Extract = (), Error = Rejection> + Clone + use<> {
+pub(super) fn operator(context: &Context) -> impl Filter<Extract = (), Error = Rejection> + Clone + use<> {
     let key = Arc::clone(&context.admin_key);
     warp::header::optional::<String>("authorization")
         .and_then(move |header: Option<String>| {

@@ -1,6 +1,6 @@
 //! Reading bodies: bounded, strict, and clear about what is wrong.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -9,11 +9,11 @@ use warp::{Filter, Rejection};
 use super::error::{ApiError, Code};
 
 /// Bytes of a JSON body.
-pub const JSON_MOST: usize = 16 * 1024 * 1024;
+pub(super) const JSON_MOST: usize = 16 * 1024 * 1024;
 
 /// A JSON body and what identifies it.
 #[derive(Clone, Debug)]
-pub struct Json<T> {
+pub(super) struct Json<T> {
     /// What it says.
     pub value: T,
     /// SHA-256 of its bytes.
@@ -21,7 +21,8 @@ pub struct Json<T> {
 }
 
 /// Reads a JSON body of a form that is known exactly: a field that does not exist is refused by its name.
-pub fn json<T: DeserializeOwned + Send>() -> impl Filter<Extract = (Json<T>,), Error = Rejection> + Clone {
+pub(super) fn json<T: DeserializeOwned + Send>()
+-> impl Filter<Extract = (Json<T>,), Error = Rejection> + Clone {
     warp::body::stream().and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
 }
 

@@ -12,7 +12,7 @@ const MOST: i64 = 200;
 
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub(super) struct Page {
     /// The last item of the page before.
     pub cursor: Option<Uuid>,
     /// Items at most.
@@ -24,7 +24,7 @@ impl Page {
     ///
     /// # Errors
     /// When a value cannot be taken.
-    pub fn read(cursor: Option<&str>, limit: Option<i64>) -> Result<Self, ApiError> {
+    pub(super) fn read(cursor: Option<&str>, limit: Option<i64>) -> Result<Self, ApiError> {
         let cursor = cursor
             .map(|text| {
                 text.parse()
@@ -39,12 +39,12 @@ impl Page {
     }
 
     /// Asks for one item more than the page has, to know whether there is another page.
-    pub const fn one_more(&self) -> i64 {
+    pub(super) const fn one_more(&self) -> i64 {
         self.limit + 1
     }
 
     /// Makes the page of what was found, `one_more` asked for.
-    pub fn of<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> Uuid) -> Listed<T> {
+    pub(super) fn of<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> Uuid) -> Listed<T> {
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = items.len() > most;
         items.truncate(most);
@@ -55,7 +55,7 @@ impl Page {
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize)]
-pub struct Listed<T> {
+pub(super) struct Listed<T> {
     /// The items.
     pub items: Vec<T>,
     /// The next page's `cursor`; null on the last page.
@@ -64,7 +64,7 @@ pub struct Listed<T> {
 
 impl<T> Listed<T> {
     /// Makes the only page of a short list.
-    pub const fn whole(items: Vec<T>) -> Self {
+    pub(super) const fn whole(items: Vec<T>) -> Self {
         Self {
             items,
             next_cursor: None,
@@ -72,7 +72,7 @@ impl<T> Listed<T> {
     }
 
     /// Makes other items of these.
-    pub fn map<U>(self, of: impl FnMut(T) -> U) -> Listed<U> {
+    pub(super) fn map<U>(self, of: impl FnMut(T) -> U) -> Listed<U> {
         Listed {
             items: self.items.into_iter().map(of).collect(),
             next_cursor: self.next_cursor,

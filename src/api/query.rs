@@ -6,7 +6,7 @@ use warp::{Filter, Rejection};
 use super::error::{ApiError, Code};
 
 /// Reads the query into a form that is known exactly.
-pub fn query<T: DeserializeOwned + Send>() -> impl Filter<Extract = (T,), Error = Rejection> + Clone {
+pub(super) fn query<T: DeserializeOwned + Send>() -> impl Filter<Extract = (T,), Error = Rejection> + Clone {
     warp::query::raw()
         .or_else(|_| async { Ok::<_, Rejection>((String::new(),)) })
         .and_then(|raw: String| async move {
