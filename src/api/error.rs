@@ -4,15 +4,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::Reply as _;
 use warp::http::StatusCode;
-use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::reject::Reject;
 use warp::reply::Response;
 
+use super::limits::RETRY_AFTER_SECONDS;
 use super::refused::Refused;
 use crate::storage::StorageError;
-
-/// Seconds after which a caller may try again when a dependency is away.
-const RETRY_AFTER_SECONDS: u16 = 2;
 
 /// The stable codes of problems: programs may rely on them, sentences may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -146,8 +144,14 @@ impl ApiError {
         let mut response = warp::reply::with_status(body, status).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.code == Code::Unavailable {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        match self.code {
+            Code::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            Code::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
         }
         response
     }
@@ -201,6 +205,12 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "2");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn who_is_not_known_is_told_how_to_say_who_he_is() {
+        let response = ApiError::new(Code::Unauthorized, "a key is needed").into_response();
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use warp::{Filter, Rejection};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
+use super::limits::IDEMPOTENCY_KEY_LONGEST;
 use super::reply;
 use crate::storage::Transaction;
 use crate::storage::idempotency::{self, Stored};
@@ -19,10 +20,12 @@ use crate::storage::idempotency::{self, Stored};
 pub(super) fn key() -> impl Filter<Extract = (Option<String>,), Error = Rejection> + Clone {
     warp::header::optional::<String>("idempotency-key").and_then(|key: Option<String>| async move {
         match &key {
-            Some(text) if text.is_empty() || text.len() > 255 => Err(warp::reject::custom(ApiError::new(
-                Code::Malformed,
-                "Idempotency-Key: 1 to 255 characters",
-            ))),
+            Some(text) if text.is_empty() || text.len() > IDEMPOTENCY_KEY_LONGEST => {
+                Err(warp::reject::custom(ApiError::new(
+                    Code::Malformed,
+                    format!("Idempotency-Key: 1 to {IDEMPOTENCY_KEY_LONGEST} characters"),
+                )))
+            }
             _ => Ok(key),
         }
     })

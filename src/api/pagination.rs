@@ -1,14 +1,11 @@
 //! Pages: `?cursor=&limit=` in, `{items, next_cursor}` out. A cursor is the last item's id; treat it as opaque.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
-
-/// Items of a page, unless asked otherwise.
-const USUAL: i64 = 50;
-/// Items of a page at most.
-const MOST: i64 = 200;
+use super::limits::{PAGE_MOST, PAGE_USUAL};
 
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +28,9 @@ impl Page {
                     .map_err(|_| ApiError::invalid("cursor: use next_cursor of the page before"))
             })
             .transpose()?;
-        let limit = limit.unwrap_or(USUAL);
-        if !(1..=MOST).contains(&limit) {
-            return Err(ApiError::invalid(format!("limit: 1 to {MOST}")));
+        let limit = limit.unwrap_or(PAGE_USUAL);
+        if !(1..=PAGE_MOST).contains(&limit) {
+            return Err(ApiError::invalid(format!("limit: 1 to {PAGE_MOST}")));
         }
         Ok(Self { cursor, limit })
     }
@@ -54,7 +51,7 @@ impl Page {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Listed<T> {
     /// The items.
     pub items: Vec<T>,

@@ -129,7 +129,7 @@ pub(in crate::api) async fn create(
 
 /// Lists campaigns, the newest first.
 #[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", params(PageQuery),
-    responses((status = 200, body = [CampaignView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<CampaignView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = query.page()?;
     let before = page.cursor.map(CampaignId);

@@ -108,7 +108,7 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 
 /// Lists dead messages, the newest first.
 #[utoipa::path(get, path = "/v1/dead-letters", tag = "dead letters", params(DeadQuery),
-    responses((status = 200, body = [MessageView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<MessageView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
     let (campaign, before) = (query.campaign_id.map(CampaignId), page.cursor.map(MessageId));

@@ -79,7 +79,7 @@ pub(in crate::api) async fn send(
 
 /// Lists messages: of a campaign in the order of recipients, else the newest first.
 #[utoipa::path(get, path = "/v1/messages", tag = "messages", params(MessageQuery),
-    responses((status = 200, body = [MessageView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<MessageView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: MessageQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
     let after = page.cursor.map(MessageId);

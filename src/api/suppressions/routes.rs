@@ -82,7 +82,7 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 
 /// Lists the suppression list in the order of recipients.
 #[utoipa::path(get, path = "/v1/suppressions", tag = "suppressions", params(PageQuery),
-    responses((status = 200, body = [SuppressionView], description = "`{items, next_cursor}`")),
+    responses((status = 200, body = crate::api::pagination::Listed<SuppressionView>, description = "A page")),
     security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = Page::read(None, query.limit)?;
