@@ -4,6 +4,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
+/// The day of the month on which periods begin.
+pub const ANCHOR_DAY: i8 = 1;
+
 /// A billing period, `[starts_at, ends_at)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {

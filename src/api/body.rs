@@ -1,19 +1,18 @@
 //! Reading bodies: bounded, strict, and clear about what is wrong.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-use warp::{Filter, Rejection};
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
 
 use super::error::{ApiError, Code};
-
-/// Bytes of a JSON body.
-pub const JSON_MOST: usize = 16 * 1024 * 1024;
+use super::limits::JSON_MOST;
 
 /// A JSON body and what identifies it.
 #[derive(Clone, Debug)]
-pub struct Json<T> {
+pub(super) struct Json<T> {
     /// What it says.
     pub value: T,
     /// SHA-256 of its bytes.
@@ -21,8 +20,10 @@ pub struct Json<T> {
 }
 
 /// Reads a JSON body of a form that is known exactly: a field that does not exist is refused by its name.
-pub fn json<T: DeserializeOwned + Send>() -> impl Filter<Extract = (Json<T>,), Error = Rejection> + Clone {
-    warp::body::stream().and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+pub(super) fn json<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(Json<T>,)> {
+    warp::body::stream()
+        .and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+        .boxed()
 }
 
 async fn read<T: DeserializeOwned, B: warp::Buf>(
@@ -31,6 +32,11 @@ async fn read<T: DeserializeOwned, B: warp::Buf>(
     let bytes = gather(body, JSON_MOST).await?;
     // A body that says nothing is an empty object: POST without a body is a common way to say "do it".
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    if has_zero(text) {
+        return Err(ApiError::invalid(
+            "the body: no text may contain the character \\u0000",
+        ));
+    }
     let value = serde_json::from_slice(text).map_err(|error| {
         let code = if error.is_data() {
             Code::Invalid
@@ -43,6 +49,19 @@ async fn read<T: DeserializeOwned, B: warp::Buf>(
         value,
         sha256: Sha256::digest(&bytes).into(),
     })
+}
+
+/// Tells whether a text of the JSON contains the character of number zero, which PostgreSQL cannot store.
+fn has_zero(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        let escaped = &rest[at + 1..];
+        if escaped.starts_with(b"u0000") {
+            return true;
+        }
+        rest = escaped.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 async fn gather<B: warp::Buf>(
@@ -92,6 +111,22 @@ mod tests {
         assert_eq!(parse("{").await.unwrap_err().code, Code::Malformed);
         assert!(parse("{}").await.unwrap_err().detail.contains("`name`"));
         assert_eq!(parse(r#"{"name":"x"}"#).await.unwrap().name, "x");
+    }
+
+    #[tokio::test]
+    async fn a_value_of_the_wrong_type_is_named_with_its_place() {
+        let error = parse(r#"{"name":5}"#).await.unwrap_err();
+        assert_eq!(error.code, Code::Invalid);
+        assert!(error.detail.contains("line 1 column"), "{}", error.detail);
+    }
+
+    #[tokio::test]
+    async fn what_the_database_cannot_store_is_refused_before_it() {
+        assert_eq!(
+            parse(r#"{"name":"a\u0000b"}"#).await.unwrap_err().code,
+            Code::Invalid
+        );
+        assert_eq!(parse(r#"{"name":"a\\u0000b"}"#).await.unwrap().name, r"a\u0000b");
     }
 
     #[tokio::test]

@@ -4,20 +4,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::Reply as _;
 use warp::http::StatusCode;
-use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::reject::Reject;
 use warp::reply::Response;
 
+use super::limits::RETRY_AFTER_SECONDS;
 use super::refused::Refused;
 use crate::storage::StorageError;
-
-/// Seconds after which a caller may try again when a dependency is away.
-const RETRY_AFTER_SECONDS: u16 = 2;
 
 /// The stable codes of problems: programs may rely on them, sentences may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Code {
+pub(super) enum Code {
     /// The request is not understood: its JSON, a parameter, a header.
     Malformed,
     /// The request is understood and a value in it cannot be taken.
@@ -85,7 +83,7 @@ impl Code {
 
 /// A problem, with the sentence that tells this caller what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiError {
+pub(super) struct ApiError {
     /// Its stable code.
     pub code: Code,
     /// What is wrong and what to do about it.
@@ -94,7 +92,7 @@ pub struct ApiError {
 
 /// A problem's body.
 #[derive(Serialize, ToSchema)]
-pub struct Problem {
+pub(super) struct Problem {
     /// Always `about:blank`: `code` says which problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -110,7 +108,7 @@ pub struct Problem {
 
 impl ApiError {
     /// Makes a problem.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -118,22 +116,22 @@ impl ApiError {
     }
 
     /// A value cannot be taken.
-    pub fn invalid(detail: impl std::fmt::Display) -> Self {
+    pub(super) fn invalid(detail: impl std::fmt::Display) -> Self {
         Self::new(Code::Invalid, detail.to_string())
     }
 
     /// There is no such thing.
-    pub fn not_found(what: &str) -> Self {
+    pub(super) fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
     /// It contradicts the present state.
-    pub fn conflict(detail: impl std::fmt::Display) -> Self {
+    pub(super) fn conflict(detail: impl std::fmt::Display) -> Self {
         Self::new(Code::Conflict, detail.to_string())
     }
 
     /// Writes it as an answer.
-    pub fn into_response(self) -> Response {
+    pub(super) fn into_response(self) -> Response {
         let status = self.code.status();
         let problem = Problem {
             kind: "about:blank",
@@ -146,8 +144,14 @@ impl ApiError {
         let mut response = warp::reply::with_status(body, status).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.code == Code::Unavailable {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        match self.code {
+            Code::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            Code::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
         }
         response
     }
@@ -201,6 +205,12 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "2");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn who_is_not_known_is_told_how_to_say_who_he_is() {
+        let response = ApiError::new(Code::Unauthorized, "a key is needed").into_response();
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
     }
 
     #[test]

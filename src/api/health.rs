@@ -1,60 +1,156 @@
 //! `/healthz`, `/readyz`, `/version`: for load balancers, orchestrators and people.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::context::Context;
+use super::limits::{PROBE_LONGEST, READINESS_BELIEVED_FOR};
 use super::reply;
-use crate::storage::schema;
+use crate::storage::{Database, schema};
+
+/// That the process answers.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(super) struct Alive {
+    /// Always `alive`.
+    status: &'static str,
+}
+
+/// Whether requests can be served.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// `ready` or `not ready`.
+    status: &'static str,
+    /// The version of the database's schema; null while it cannot be read.
+    schema_version: Option<i32>,
+    /// The oldest schema with which this program works.
+    schema_needed: i32,
+    /// Every dependency.
+    dependencies: Vec<Dependency>,
+}
+
+/// How a dependency fares.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Dependency {
+    /// Which.
+    name: &'static str,
+    /// Whether it answers.
+    ok: bool,
+    /// Whether requests can be served without it.
+    needed: bool,
+    /// What is wrong with it.
+    problem: Option<String>,
+}
+
+/// Which program this is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(super) struct Version {
+    /// Its version.
+    version: &'static str,
+    /// The oldest schema with which it works.
+    schema_needed: i32,
+}
+
+/// The last answer of `/readyz`. Whoever asks meanwhile waits for it.
+type Last = Arc<Mutex<Option<(Instant, Readiness)>>>;
 
 /// The routes, served on both listeners.
 pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
-    let with = context.clone();
-    let live = warp::path!("healthz")
-        .and(warp::get())
-        .map(|| reply::json(StatusCode::OK, &json!({"status": "alive"})));
+    let (with, last) = (context.clone(), Last::default());
+    let live = warp::path!("healthz").and(warp::get()).map(live).boxed();
     let ready = warp::path!("readyz")
         .and(warp::get())
-        .then(move || ready(with.clone()));
-    let version = warp::path!("version").and(warp::get()).map(version);
+        .then(move || {
+            let (context, last) = (with.clone(), Arc::clone(&last));
+            async move { ready(&context, &last).await }
+        })
+        .boxed();
+    let version = warp::path!("version").and(warp::get()).map(version).boxed();
     live.or(ready).unify().or(version).unify().boxed()
 }
 
-async fn ready(context: Context) -> Response {
-    let (app_rw, app_system, redis) = tokio::join!(
-        schema::version(&context.app_rw),
-        schema::version(&context.app_system),
-        context.redis.ping()
-    );
-    let said = |outcome: Option<String>| outcome.map_or_else(|| json!("ok"), Value::from);
-    // Redis only speeds things up: without it the server is ready all the same.
-    let is_ready = app_rw.is_ok() && app_system.is_ok();
-    let body = json!({
-        "status": if is_ready { "ready" } else { "not ready" },
-        "schema_version": app_rw.as_ref().ok(),
-        "dependencies": {
-            "postgresql (app_rw)": said(app_rw.err().map(|error| error.to_string())),
-            "postgresql (app_system)": said(app_system.err().map(|error| error.to_string())),
-            "redis": said(redis.err().map(|error| error.to_string())),
-        },
-    });
-    reply::json(
-        if is_ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-        &body,
-    )
+/// Tells that the process answers; asks nobody.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Alive)))]
+pub(super) fn live() -> Response {
+    reply::json(StatusCode::OK, &Alive { status: "alive" })
 }
 
-fn version() -> Response {
-    let body = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "schema_needed": schema::NEEDED,
-    });
+/// Tells whether requests can be served, and how each dependency fares. Without Redis and RabbitMQ they can: messages are
+/// stored, and sent later.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
+pub(super) async fn ready(context: &Context, last: &Mutex<Option<(Instant, Readiness)>>) -> Response {
+    let mut last = last.lock().await;
+    let readiness = match &*last {
+        Some((asked_at, known)) if asked_at.elapsed() < READINESS_BELIEVED_FOR => known.clone(),
+        _ => last.insert((Instant::now(), ask(context).await)).1.clone(),
+    };
+    let status = match readiness.status {
+        "ready" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    reply::json(status, &readiness)
+}
+
+async fn ask(context: &Context) -> Readiness {
+    let (rows, system, redis, broker) = tokio::join!(
+        within(schema_of(&context.app_rw)),
+        within(schema_of(&context.app_system)),
+        within(async { context.redis.ping().await.map_err(|error| error.to_string()) }),
+        within(async { context.publisher.reach().await.map_err(|error| error.to_string()) }),
+    );
+    let schema_version = rows.as_ref().ok().copied();
+    let dependencies = vec![
+        dependency("postgresql as app_rw", true, rows.map(drop)),
+        dependency("postgresql as app_system", true, system.map(drop)),
+        dependency("redis", false, redis),
+        dependency("rabbitmq", false, broker),
+    ];
+    let is_ready = dependencies.iter().all(|one| one.ok || !one.needed);
+    Readiness {
+        status: if is_ready { "ready" } else { "not ready" },
+        schema_version,
+        schema_needed: schema::NEEDED,
+        dependencies,
+    }
+}
+
+async fn within<T>(probe: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    tokio::time::timeout(PROBE_LONGEST, probe)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {PROBE_LONGEST:?}")))
+}
+
+async fn schema_of(database: &Database) -> Result<i32, String> {
+    match schema::version(database).await {
+        Ok(found) if found < schema::NEEDED => Err(format!("the schema is at version {found}")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn dependency(name: &'static str, needed: bool, answer: Result<(), String>) -> Dependency {
+    Dependency {
+        name,
+        ok: answer.is_ok(),
+        needed,
+        problem: answer.err(),
+    }
+}
+
+/// Tells which program this is.
+#[utoipa::path(get, path = "/version", tag = "health", responses((status = 200, body = Version)))]
+pub(super) fn version() -> Response {
+    let body = Version {
+        version: env!("CARGO_PKG_VERSION"),
+        schema_needed: schema::NEEDED,
+    };
     reply::json(StatusCode::OK, &body)
 }

@@ -5,31 +5,37 @@
 
 use domain::ids::TenantId;
 use serde::Serialize;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
+use super::limits::IDEMPOTENCY_KEY_LONGEST;
 use super::reply;
 use crate::storage::Transaction;
 use crate::storage::idempotency::{self, Stored};
 
 /// Reads the header, if it is there.
-pub fn key() -> impl Filter<Extract = (Option<String>,), Error = Rejection> + Clone {
-    warp::header::optional::<String>("idempotency-key").and_then(|key: Option<String>| async move {
-        match &key {
-            Some(text) if text.is_empty() || text.len() > 255 => Err(warp::reject::custom(ApiError::new(
-                Code::Malformed,
-                "Idempotency-Key: 1 to 255 characters",
-            ))),
-            _ => Ok(key),
-        }
-    })
+pub(super) fn key() -> BoxedFilter<(Option<String>,)> {
+    warp::header::optional::<String>("idempotency-key")
+        .and_then(|key: Option<String>| async move {
+            match &key {
+                Some(text) if text.is_empty() || text.len() > IDEMPOTENCY_KEY_LONGEST => {
+                    Err(warp::reject::custom(ApiError::new(
+                        Code::Malformed,
+                        format!("Idempotency-Key: 1 to {IDEMPOTENCY_KEY_LONGEST} characters"),
+                    )))
+                }
+                _ => Ok(key),
+            }
+        })
+        .boxed()
 }
 
 /// A request under way, or the answer that it had before.
-pub enum Once {
+pub(super) enum Once {
     /// It is new: take effect in this transaction.
     First(First),
     /// It was answered before.
@@ -37,7 +43,7 @@ pub enum Once {
 }
 
 /// The transaction of a new request.
-pub struct First {
+pub(super) struct First {
     /// Where it takes effect.
     pub transaction: Transaction,
     tenant: TenantId,
@@ -49,7 +55,7 @@ impl Once {
     ///
     /// # Errors
     /// When the key was used for another request, or the database is away.
-    pub async fn begin(
+    pub(super) async fn begin(
         context: &Context,
         tenant: TenantId,
         key: Option<String>,
@@ -89,7 +95,11 @@ impl First {
     ///
     /// # Errors
     /// When the database is away; then nothing took effect.
-    pub async fn answer(mut self, status: StatusCode, body: &impl Serialize) -> Result<Response, ApiError> {
+    pub(super) async fn answer(
+        mut self,
+        status: StatusCode,
+        body: &impl Serialize,
+    ) -> Result<Response, ApiError> {
         let text = serde_json::to_string_pretty(body).unwrap_or_default();
         if let Some(key) = &self.key {
             idempotency::answer(&mut self.transaction, self.tenant, key, status.as_u16(), &text).await?;

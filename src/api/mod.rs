@@ -13,6 +13,7 @@ mod docs;
 mod error;
 mod health;
 mod idempotency;
+mod limits;
 pub mod messages;
 pub mod openapi;
 mod pagination;

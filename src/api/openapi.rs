@@ -1,9 +1,12 @@
 //! The OpenAPI 3.1 document, generated from the handlers.
 
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, billing, campaigns, dead_letters, messages, senders, suppressions, templates};
+use super::error::Problem;
+use super::{admin, billing, campaigns, dead_letters, health, messages, senders, suppressions, templates};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,22 +19,35 @@ use super::{admin, billing, campaigns, dead_letters, messages, senders, suppress
     paths(
         campaigns::routes::create, campaigns::routes::list, campaigns::routes::read, campaigns::routes::upload,
         campaigns::routes::preflight, campaigns::routes::launch, campaigns::routes::pause, campaigns::routes::resume,
-        campaigns::routes::cancel, campaigns::routes::events,
+        campaigns::routes::cancel, campaigns::routes::test, campaigns::routes::events,
         messages::routes::send, messages::routes::list, messages::routes::read,
         dead_letters::routes::list, dead_letters::routes::replay, dead_letters::routes::purge,
         suppressions::routes::list, suppressions::routes::put, suppressions::routes::remove,
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,
-        billing::usage::read, billing::invoices::list, billing::ledger::list,
+        billing::usage::read, billing::invoices::list, billing::invoices::read, billing::ledger::list,
         admin::plans::publish, admin::plans::list,
         admin::tenants::create, admin::tenants::list, admin::tenants::read, admin::tenants::change,
         admin::tenants::suspend, admin::tenants::assign,
         admin::keys::create, admin::keys::list, admin::keys::revoke, admin::quarantine::list,
+        admin::quarantine::release,
+        health::live, health::ready, health::version,
     ),
-    modifiers(&Keys),
-    components(schemas(super::error::Problem)),
+    modifiers(&Keys, &Problems),
+    components(schemas(Problem)),
 )]
 struct Document;
+
+/// Refusals of every route that asks for a key.
+const COMMON: [(&str, &str); 4] = [
+    ("400", "The request is not understood"),
+    ("401", "There is no valid key"),
+    ("403", "The key may not do this, or the tenant is suspended"),
+    (
+        "503",
+        "A dependency is away; nothing was done; `Retry-After` says when to try again",
+    ),
+];
 
 struct Keys;
 
@@ -45,7 +61,107 @@ impl Modify for Keys {
     }
 }
 
+/// Gives every refusal its body, and names those that every guarded route has in common.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let verbs = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.patch,
+                &mut item.delete,
+            ];
+            verbs.into_iter().flatten().for_each(name_problems);
+        }
+    }
+}
+
+fn name_problems(operation: &mut Operation) {
+    let answers = &mut operation.responses.responses;
+    if operation.security.is_some() {
+        for (status, why) in COMMON {
+            let known = || RefOr::T(ResponseBuilder::new().description(why).build());
+            answers.entry(status.to_owned()).or_insert_with(known);
+        }
+    }
+    for (status, answer) in answers {
+        let RefOr::T(answer) = answer else { continue };
+        if status.starts_with(['4', '5']) && answer.content.is_empty() {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            answer
+                .content
+                .insert("application/problem+json".to_owned(), RefOr::T(problem));
+        }
+    }
+}
+
 /// Writes the document as JSON, the same bytes every time.
 pub fn document() -> String {
     Document::openapi().to_pretty_json().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+        let paths = document["paths"].as_object().expect("paths");
+        paths.iter().flat_map(|(path, verbs)| {
+            let verbs = verbs.as_object().expect("verbs");
+            verbs
+                .iter()
+                .map(move |(verb, operation)| (format!("{verb} {path}"), operation))
+        })
+    }
+
+    #[test]
+    fn the_document_is_openapi_3_1_and_every_operation_says_what_it_is() {
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        for (name, operation) in operations(&document) {
+            assert!(operation["summary"].is_string(), "{name} has no summary");
+            assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_a_problem() {
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        for (name, operation) in operations(&document) {
+            let answers = operation["responses"].as_object().expect("answers");
+            for (status, answer) in answers.iter().filter(|(status, _)| status.starts_with('4')) {
+                assert!(
+                    answer["content"]["application/problem+json"].is_object(),
+                    "{name} {status}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_schema_that_is_referred_to_is_there() {
+        let text = document();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for part in text.split("\"#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_not_used_twice() {
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        let mut ids: Vec<&str> = operations(&document)
+            .filter_map(|(_, operation)| operation["operationId"].as_str())
+            .collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
 }

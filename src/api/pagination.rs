@@ -1,18 +1,15 @@
 //! Pages: `?cursor=&limit=` in, `{items, next_cursor}` out. A cursor is the last item's id; treat it as opaque.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
-
-/// Items of a page, unless asked otherwise.
-const USUAL: i64 = 50;
-/// Items of a page at most.
-const MOST: i64 = 200;
+use super::limits::{PAGE_MOST, PAGE_USUAL};
 
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub(super) struct Page {
     /// The last item of the page before.
     pub cursor: Option<Uuid>,
     /// Items at most.
@@ -24,27 +21,27 @@ impl Page {
     ///
     /// # Errors
     /// When a value cannot be taken.
-    pub fn read(cursor: Option<&str>, limit: Option<i64>) -> Result<Self, ApiError> {
+    pub(super) fn read(cursor: Option<&str>, limit: Option<i64>) -> Result<Self, ApiError> {
         let cursor = cursor
             .map(|text| {
                 text.parse()
                     .map_err(|_| ApiError::invalid("cursor: use next_cursor of the page before"))
             })
             .transpose()?;
-        let limit = limit.unwrap_or(USUAL);
-        if !(1..=MOST).contains(&limit) {
-            return Err(ApiError::invalid(format!("limit: 1 to {MOST}")));
+        let limit = limit.unwrap_or(PAGE_USUAL);
+        if !(1..=PAGE_MOST).contains(&limit) {
+            return Err(ApiError::invalid(format!("limit: 1 to {PAGE_MOST}")));
         }
         Ok(Self { cursor, limit })
     }
 
     /// Asks for one item more than the page has, to know whether there is another page.
-    pub const fn one_more(&self) -> i64 {
+    pub(super) const fn one_more(&self) -> i64 {
         self.limit + 1
     }
 
     /// Makes the page of what was found, `one_more` asked for.
-    pub fn of<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> Uuid) -> Listed<T> {
+    pub(super) fn of<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> Uuid) -> Listed<T> {
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = items.len() > most;
         items.truncate(most);
@@ -54,8 +51,8 @@ impl Page {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, Serialize)]
-pub struct Listed<T> {
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Listed<T> {
     /// The items.
     pub items: Vec<T>,
     /// The next page's `cursor`; null on the last page.
@@ -64,7 +61,7 @@ pub struct Listed<T> {
 
 impl<T> Listed<T> {
     /// Makes the only page of a short list.
-    pub const fn whole(items: Vec<T>) -> Self {
+    pub(super) const fn whole(items: Vec<T>) -> Self {
         Self {
             items,
             next_cursor: None,
@@ -72,7 +69,7 @@ impl<T> Listed<T> {
     }
 
     /// Makes other items of these.
-    pub fn map<U>(self, of: impl FnMut(T) -> U) -> Listed<U> {
+    pub(super) fn map<U>(self, of: impl FnMut(T) -> U) -> Listed<U> {
         Listed {
             items: self.items.into_iter().map(of).collect(),
             next_cursor: self.next_cursor,

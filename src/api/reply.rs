@@ -9,15 +9,15 @@ use warp::reply::Response;
 use super::error::ApiError;
 
 /// What handlers give.
-pub type Answer = Result<Response, ApiError>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Writes JSON.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     text(status, serde_json::to_string_pretty(body).unwrap_or_default())
 }
 
 /// Writes JSON that is text already.
-pub fn text(status: StatusCode, body: String) -> Response {
+pub(super) fn text(status: StatusCode, body: String) -> Response {
     let mut response = warp::reply::with_status(body, status).into_response();
     response
         .headers_mut()
@@ -26,16 +26,16 @@ pub fn text(status: StatusCode, body: String) -> Response {
 }
 
 /// Answers 200 with JSON.
-pub fn ok(body: &impl Serialize) -> Answer {
+pub(super) fn ok(body: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, body))
 }
 
 /// Answers 204.
-pub fn nothing() -> Answer {
+pub(super) fn nothing() -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Makes one response of a handler's answer.
-pub fn finish(answer: Answer) -> Response {
+pub(super) fn finish(answer: Answer) -> Response {
     answer.unwrap_or_else(ApiError::into_response)
 }

@@ -15,16 +15,12 @@ use super::body::{self, Json};
 use super::context::Context;
 use super::error::ApiError;
 use super::idempotency::{self, Once};
+use super::limits::{ACCESS_TOKEN_LONGEST, META_ID_LONGEST, SENDER_RATE_MOST, SENDER_RATE_USUAL};
 use super::pagination::Page;
 use super::query::query;
 use super::reply::{self, Answer, finish};
 use crate::storage::StorageError;
 use crate::storage::senders::{self, NewSender, SenderChange, StoredSender};
-
-/// Meta's throughput of a number, unless it was raised (messages a second).
-const USUAL_RATE: i32 = 80;
-/// The highest throughput that Meta gives (messages a second).
-const RATE_MOST: i32 = 1_000;
 
 /// A number to add.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,19 +116,22 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(add(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(add(context, tenant, key, body).await) })
+        .boxed();
     let list = warp::path!("v1" / "senders")
         .and(warp::get())
         .and(tenant(context, Scope::Senders))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let change = warp::path!("v1" / "senders" / Uuid)
         .and(warp::patch())
         .and(tenant(context, Scope::Senders))
         .and(body::json())
         .and(with)
-        .then(|id, tenant, body, context| async move { finish(change(context, tenant, id, body).await) });
+        .then(|id, tenant, body, context| async move { finish(change(context, tenant, id, body).await) })
+        .boxed();
     add.or(list).unify().or(change).unify().boxed()
 }
 
@@ -148,17 +147,16 @@ pub(super) async fn add(
     body: Json<SenderBody>,
 ) -> Answer {
     let Json { value, sha256 } = body;
-    let rate = value.messages_per_second.unwrap_or(USUAL_RATE);
+    let rate = value.messages_per_second.unwrap_or(SENDER_RATE_USUAL);
     check_rate(rate)?;
-    for (field, text) in [
-        ("phone_number_id", &value.phone_number_id),
-        ("waba_id", &value.waba_id),
-        ("access_token", &value.access_token),
-    ] {
-        if text.trim().is_empty() {
-            return Err(ApiError::invalid(format!("{field} is empty")));
-        }
-    }
+    check_text("phone_number_id", &value.phone_number_id, META_ID_LONGEST)?;
+    check_text("waba_id", &value.waba_id, META_ID_LONGEST)?;
+    check_text(
+        "display_phone_number",
+        &value.display_phone_number,
+        META_ID_LONGEST,
+    )?;
+    check_text("access_token", &value.access_token, ACCESS_TOKEN_LONGEST)?;
     let mut first = match Once::begin(&context, tenant, key, "POST /v1/senders", sha256).await? {
         Once::First(first) => first,
         Once::Repeated(answer) => return Ok(answer),
@@ -171,34 +169,37 @@ pub(super) async fn add(
         access_token: &value.access_token,
         messages_per_second: rate,
     };
-    let stored = senders::insert(&mut first.transaction, tenant, &new)
-        .await
-        .map_err(taken)?;
-    first.answer(StatusCode::CREATED, &SenderView::from(stored)).await
-}
-
-fn taken(error: StorageError) -> ApiError {
-    match error {
-        StorageError::Duplicate { .. } => {
-            ApiError::conflict("this phone_number_id has been added already; a number belongs to one tenant")
+    match senders::insert(&mut first.transaction, tenant, &new).await {
+        Ok(stored) => first.answer(StatusCode::CREATED, &SenderView::from(stored)).await,
+        Err(StorageError::Duplicate { .. }) => {
+            first.transaction.rollback().await?;
+            let detail = "this phone_number_id has been added already; a number belongs to one tenant";
+            Err(ApiError::conflict(detail))
         }
-        other => other.into(),
+        Err(error) => Err(error.into()),
     }
 }
 
+fn check_text(field: &str, text: &str, longest: usize) -> Result<(), ApiError> {
+    if text.trim().is_empty() || text.len() > longest {
+        return Err(ApiError::invalid(format!("{field}: 1 to {longest} characters")));
+    }
+    Ok(())
+}
+
 fn check_rate(rate: i32) -> Result<(), ApiError> {
-    if (1..=RATE_MOST).contains(&rate) {
+    if (1..=SENDER_RATE_MOST).contains(&rate) {
         Ok(())
     } else {
         Err(ApiError::invalid(format!(
-            "messages_per_second: 1 to {RATE_MOST}"
+            "messages_per_second: 1 to {SENDER_RATE_MOST}"
         )))
     }
 }
 
 /// Lists the tenant's numbers, the newest first.
 #[utoipa::path(get, path = "/v1/senders", tag = "senders", params(PageQuery),
-    responses((status = 200, body = [SenderView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<SenderView>, description = "A page")), security(("api_key" = [])))]
 pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = query.page()?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
@@ -215,6 +216,16 @@ pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -
 pub(super) async fn change(context: Context, tenant: TenantId, id: Uuid, body: Json<SenderPatch>) -> Answer {
     let patch = body.value;
     patch.messages_per_second.map_or(Ok(()), check_rate)?;
+    let check = |field, text: &Option<String>, longest| {
+        text.as_deref()
+            .map_or(Ok(()), |text| check_text(field, text, longest))
+    };
+    check("access_token", &patch.access_token, ACCESS_TOKEN_LONGEST)?;
+    check(
+        "display_phone_number",
+        &patch.display_phone_number,
+        META_ID_LONGEST,
+    )?;
     let change = SenderChange {
         access_token: patch.access_token.as_deref(),
         messages_per_second: patch.messages_per_second,

@@ -112,11 +112,12 @@ async fn refuse(rejection: Rejection) -> Result<Response, std::convert::Infallib
         ApiError::new(Code::TooLarge, "the body is too large")
     } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
         ApiError::new(Code::Malformed, "a Content-Length is needed")
+    } else if let Some(header) = rejection.find::<warp::reject::InvalidHeader>() {
+        let detail = format!("the header {} cannot be read", header.name());
+        ApiError::new(Code::Malformed, detail)
     } else {
-        ApiError::new(
-            Code::Malformed,
-            format!("the request is not understood: {rejection:?}"),
-        )
+        tracing::warn!(?rejection, "a request was not understood");
+        ApiError::new(Code::Malformed, "the request is not understood")
     };
     Ok(problem.into_response())
 }

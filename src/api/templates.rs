@@ -15,6 +15,7 @@ use super::body::{self, Json};
 use super::context::Context;
 use super::error::{ApiError, Code};
 use super::pagination::Listed;
+use super::query::no_query;
 use super::reply::{self, Answer, finish};
 use crate::storage::StorageError;
 use crate::storage::senders;
@@ -66,20 +67,23 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let list = warp::path!("v1" / "templates")
         .and(warp::get())
         .and(tenant(context, Scope::Senders))
+        .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(list(context, tenant).await) });
+        .then(|tenant, context| async move { finish(list(context, tenant).await) })
+        .boxed();
     let sync = warp::path!("v1" / "templates" / "sync")
         .and(warp::post())
         .and(tenant(context, Scope::Senders))
         .and(body::json())
         .and(with)
-        .then(|tenant, body, context| async move { finish(sync(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(sync(context, tenant, body).await) })
+        .boxed();
     list.or(sync).unify().boxed()
 }
 
 /// Lists the templates that were read from Meta.
 #[utoipa::path(get, path = "/v1/templates", tag = "templates",
-    responses((status = 200, body = [TemplateView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<TemplateView>, description = "A page")), security(("api_key" = [])))]
 pub(super) async fn list(context: Context, tenant: TenantId) -> Answer {
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let found = templates::list(&mut transaction, tenant).await?;

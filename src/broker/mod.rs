@@ -85,6 +85,16 @@ impl Broker {
         }
     }
 
+    /// Asks whether the broker lets us in.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn reach(&self) -> Result<(), BrokerError> {
+        let connection = self.connect("malote probe").await?;
+        connection.close(200, "done".into()).await?;
+        Ok(())
+    }
+
     /// Asks whether the broker lets us in, and makes sure that its queues exist.
     ///
     /// # Errors

@@ -44,6 +44,14 @@ impl Publisher {
         Self { broker, letters }
     }
 
+    /// Asks whether the broker lets us in.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn reach(&self) -> Result<(), BrokerError> {
+        self.broker.reach().await
+    }
+
     /// Publishes to the inbox of a tenant and waits until the broker has it.
     ///
     /// # Errors

@@ -17,8 +17,10 @@ pub struct StoredKey {
     pub scopes: Vec<String>,
     /// Whether its tenant is active.
     pub is_active: bool,
-    expires_at: Option<Timestamp>,
-    is_revoked: bool,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it was ended.
+    pub is_revoked: bool,
 }
 
 impl StoredKey {

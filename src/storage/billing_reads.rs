@@ -18,13 +18,13 @@ pub struct PeriodUse {
     pub starts_at: Timestamp,
     /// When it ends.
     pub ends_at: Timestamp,
-    /// The plan in force.
+    /// The plan of its last segment.
     pub plan: StoredPlan,
     /// Units by what became of them.
     pub units: CounterChange,
 }
 
-const OPEN: &str = "SELECT p.number, p.starts_at, p.ends_at, pl.*, coalesce(c.held, 0)::bigint AS held,
+const NEWEST: &str = "SELECT p.number, p.starts_at, p.ends_at, pl.*, coalesce(c.held, 0)::bigint AS held,
         coalesce(c.captured, 0)::bigint AS captured, coalesce(c.free, 0)::bigint AS free,
         coalesce(c.voided, 0)::bigint AS voided, coalesce(c.expired, 0)::bigint AS expired,
         coalesce(c.forced, 0)::bigint AS forced
@@ -35,17 +35,17 @@ const OPEN: &str = "SELECT p.number, p.starts_at, p.ends_at, pl.*, coalesce(c.he
     LEFT JOIN LATERAL (SELECT sum(held) AS held, sum(captured) AS captured, sum(free) AS free, sum(voided) AS voided,
         sum(expired) AS expired, sum(forced) AS forced FROM pool_counters k
         WHERE k.tenant_id = p.tenant_id AND k.period = p.number) c ON true
-    WHERE p.tenant_id = $1 AND p.state = 'open' ORDER BY p.number DESC LIMIT 1";
+    WHERE p.tenant_id = $1 ORDER BY p.number DESC LIMIT 1";
 
-/// Reads the open period; none before the tenant's first message.
+/// Reads the newest period, which may have ended; none before the tenant's first message.
 ///
 /// # Errors
 /// What the database says.
-pub async fn open_period(
+pub async fn newest_period(
     transaction: &mut Transaction,
     tenant: TenantId,
 ) -> Result<Option<PeriodUse>, StorageError> {
-    let row = transaction.query_opt(OPEN, &[&tenant.0]).await?;
+    let row = transaction.query_opt(NEWEST, &[&tenant.0]).await?;
     row.map(|row| {
         Ok(PeriodUse {
             number: row.try_get("number")?,

@@ -17,6 +17,7 @@ mod error;
 pub mod events;
 pub mod forecasts;
 pub mod idempotency;
+pub mod invoices;
 pub mod limiter;
 pub mod message_rows;
 pub mod messages;

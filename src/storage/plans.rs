@@ -172,3 +172,20 @@ pub async fn assign(
         .await?;
     Ok(())
 }
+
+/// Gives when the open period of a tenant ends; none before its first message, or when it has ended already.
+///
+/// # Errors
+/// What the database says.
+pub async fn open_period_end(
+    connection: &mut Connection,
+    tenant: TenantId,
+) -> Result<Option<Timestamp>, StorageError> {
+    let row = connection
+        .query_opt(
+            "SELECT ends_at FROM billing_periods WHERE tenant_id = $1 AND ends_at > now() ORDER BY number DESC LIMIT 1",
+            &[&tenant.0],
+        )
+        .await?;
+    row.map(|row| Ok(row.try_get(0)?)).transpose()
+}

@@ -23,6 +23,10 @@ pub struct StoredTenant {
     pub plan: Option<String>,
     /// The version of its plan.
     pub plan_version: Option<i32>,
+    /// The code of the plan that it moves to next.
+    pub next_plan: Option<String>,
+    /// When it moves.
+    pub next_plan_from: Option<Timestamp>,
     /// Since when it is in quarantine.
     pub quarantined_at: Option<Timestamp>,
     /// Why.
@@ -42,10 +46,13 @@ pub struct TenantChange<'a> {
     pub state: Option<&'a str>,
 }
 
-const SELECT: &str = "SELECT t.*, p.code AS plan, p.version AS plan_version FROM tenants t
+const SELECT: &str = "SELECT t.*, p.code AS plan, p.version AS plan_version, n.code AS next_plan, n.effective_from AS next_plan_from
+    FROM tenants t
     LEFT JOIN LATERAL (SELECT plan_id FROM plan_assignments a WHERE a.tenant_id = t.id AND a.effective_from <= now()
         ORDER BY a.effective_from DESC, a.created_at DESC LIMIT 1) a ON true
     LEFT JOIN plans p ON p.id = a.plan_id
+    LEFT JOIN LATERAL (SELECT q.code, f.effective_from FROM plan_assignments f JOIN plans q ON q.id = f.plan_id
+        WHERE f.tenant_id = t.id AND f.effective_from > now() ORDER BY f.effective_from, f.created_at DESC LIMIT 1) n ON true
     WHERE ($1::uuid IS NULL OR t.id = $1) AND ($2::uuid IS NULL OR t.id < $2) AND (NOT $3 OR t.quarantined_at IS NOT NULL)
     ORDER BY t.id DESC LIMIT $4";
 
@@ -57,6 +64,8 @@ fn read(row: &Row) -> Result<StoredTenant, StorageError> {
         state: row.try_get("state")?,
         plan: row.try_get("plan")?,
         plan_version: row.try_get("plan_version")?,
+        next_plan: row.try_get("next_plan")?,
+        next_plan_from: row.try_get("next_plan_from")?,
         quarantined_at: row.try_get("quarantined_at")?,
         quarantine_reason: row.try_get("quarantine_reason")?,
         created_at: row.try_get("created_at")?,
@@ -116,7 +125,7 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
-/// Changes a tenant. Tells whether there is one.
+/// Changes a tenant. Tells whether there is one that has not left.
 ///
 /// # Errors
 /// What the database says.
@@ -128,7 +137,7 @@ pub async fn change(
     let touched = connection
         .execute(
             "UPDATE tenants SET name = coalesce($2, name), timezone = coalesce($3, timezone), state = coalesce($4, state)
-             WHERE id = $1",
+             WHERE id = $1 AND state <> 'offboarded'",
             &[&id.0, &change.name, &change.timezone, &change.state],
         )
         .await?;

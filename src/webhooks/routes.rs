@@ -35,7 +35,8 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(warp::query::<Handshake>())
         .and(with.clone())
-        .map(|asked: Handshake, webhooks: Webhooks| webhooks.shake_hands(&asked));
+        .map(|asked: Handshake, webhooks: Webhooks| webhooks.shake_hands(&asked))
+        .boxed();
     let delivery = warp::path!("webhooks" / "meta")
         .and(warp::post())
         .and(warp::body::content_length_limit(DELIVERY_MOST))
@@ -46,7 +47,8 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
             |signature: Option<String>, body: Bytes, webhooks: Webhooks| async move {
                 webhooks.receive(signature.as_deref(), &body).await
             },
-        );
+        )
+        .boxed();
     handshake.or(delivery).unify().boxed()
 }
 

@@ -16,6 +16,7 @@ use crate::api::body::{self, Json};
 use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::api::pagination::Listed;
+use crate::api::query::no_query;
 use crate::api::reply::{self, Answer, finish};
 use crate::storage::StorageError;
 use crate::storage::api_keys::{self, ListedKey, NewKey};
@@ -24,7 +25,7 @@ use crate::storage::api_keys::{self, ListedKey, NewKey};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct KeyBody {
-    /// Its name, for people.
+    /// Its name, for people: 1 to 200 characters.
     name: String,
     /// `senders`, `campaigns`, `messages`, `suppressions`, `billing`; all of them if absent.
     #[serde(default)]
@@ -46,6 +47,9 @@ pub(in crate::api) struct ShownKey {
     prefix: String,
     /// What it may be used for.
     scopes: Vec<String>,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
 }
 
 /// A key.
@@ -94,40 +98,39 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) })
+        .boxed();
     let list = all
         .and(warp::get())
         .and(operator(context))
+        .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(list(context, tenant).await) });
+        .then(|tenant, context| async move { finish(list(context, tenant).await) })
+        .boxed();
     let revoke = warp::path!("admin" / "v1" / "tenants" / Uuid / "api-keys" / Uuid)
         .and(warp::delete())
         .and(operator(context))
         .and(with)
-        .then(|tenant, key, context| async move { finish(revoke(context, tenant, key).await) });
+        .then(|tenant, key, context| async move { finish(revoke(context, tenant, key).await) })
+        .boxed();
     create.or(list).unify().or(revoke).unify().boxed()
 }
 
-/// Makes a key and shows it, this once.
+/// Makes a key and shows it, this once. To change keys without a break, make the new one, move over, then end the old one.
 #[utoipa::path(post, path = "/admin/v1/tenants/{id}/api-keys", tag = "operators", request_body = KeyBody,
     params(("id" = Uuid, Path)),
     responses((status = 201, body = ShownKey), (status = 404, description = "There is no such tenant")),
     security(("admin_key" = [])))]
 pub(in crate::api) async fn create(context: Context, tenant: Uuid, body: Json<KeyBody>) -> Answer {
-    let all = || Scope::ALL.iter().map(|scope| scope.as_str().to_owned()).collect();
-    let scopes: Vec<String> = body.value.scopes.unwrap_or_else(all);
-    if let Some(unknown) = scopes
-        .iter()
-        .find(|given| !Scope::ALL.iter().any(|scope| scope.as_str() == *given))
-    {
-        return Err(ApiError::invalid(format!(
-            "scopes: there is no scope {unknown:?}"
-        )));
+    let name = super::checked_name(&body.value.name)?;
+    if body.value.expires_at.is_some_and(|end| end <= Timestamp::now()) {
+        return Err(ApiError::invalid("expires_at: a moment to come"));
     }
+    let scopes = checked_scopes(body.value.scopes)?;
     let made = NewApiKey::from_random(rand::random());
     let new = NewKey {
         id: ApiKeyId(Uuid::now_v7()),
-        name: body.value.name.trim(),
+        name,
         prefix: &made.prefix,
         sha256: api_key::hash(&made.text),
         scopes: &scopes,
@@ -138,23 +141,44 @@ pub(in crate::api) async fn create(context: Context, tenant: Uuid, body: Json<Ke
         Err(StorageError::Dangling { .. }) => Err(ApiError::not_found("tenant")),
         Err(error) => Err(error.into()),
         Ok(()) => {
-            let (id, key, prefix) = (new.id.0, made.text.clone(), made.prefix.clone());
-            Ok(reply::json(
-                StatusCode::CREATED,
-                &ShownKey {
-                    id,
-                    key,
-                    prefix,
-                    scopes,
-                },
-            ))
+            let shown = ShownKey {
+                id: new.id.0,
+                key: made.text.clone(),
+                prefix: made.prefix.clone(),
+                scopes: scopes.clone(),
+                expires_at: body.value.expires_at,
+            };
+            Ok(reply::json(StatusCode::CREATED, &shown))
         }
     }
 }
 
+/// Gives the wanted scopes, or all of them where none were named.
+fn checked_scopes(wanted: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
+    let known = || Scope::ALL.iter().map(|scope| scope.as_str());
+    let Some(wanted) = wanted else {
+        return Ok(known().map(str::to_owned).collect());
+    };
+    if let Some(unknown) = wanted.iter().find(|given| !known().any(|scope| scope == *given)) {
+        return Err(ApiError::invalid(format!(
+            "scopes: there is no scope {unknown:?}"
+        )));
+    }
+    let chosen: Vec<String> = known()
+        .filter(|scope| wanted.iter().any(|given| given == scope))
+        .map(str::to_owned)
+        .collect();
+    if chosen.is_empty() {
+        return Err(ApiError::invalid(
+            "scopes: name at least one, or leave it out for all of them",
+        ));
+    }
+    Ok(chosen)
+}
+
 /// Lists a tenant's keys, the newest first.
 #[utoipa::path(get, path = "/admin/v1/tenants/{id}/api-keys", tag = "operators", params(("id" = Uuid, Path)),
-    responses((status = 200, body = [KeyView], description = "`{items, next_cursor}`")), security(("admin_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<KeyView>, description = "A page")), security(("admin_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: Uuid) -> Answer {
     let mut connection = context.app_system.get().await?;
     let found = api_keys::list(&mut connection, TenantId(tenant)).await?;
@@ -171,5 +195,19 @@ pub(in crate::api) async fn revoke(context: Context, tenant: Uuid, key: Uuid) ->
         reply::nothing()
     } else {
         Err(ApiError::not_found("key"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_scopes_named_means_all_and_an_unknown_one_is_refused() {
+        assert_eq!(checked_scopes(None).unwrap().len(), Scope::ALL.len());
+        let twice = Some(vec!["billing".to_owned(), "billing".to_owned()]);
+        assert_eq!(checked_scopes(twice).unwrap(), ["billing"]);
+        assert!(checked_scopes(Some(vec!["everything".to_owned()])).is_err());
+        assert!(checked_scopes(Some(Vec::new())).is_err());
     }
 }

@@ -10,6 +10,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::context::Context;
+use super::error::ApiError;
+use super::limits::NAME_LONGEST;
 
 /// The routes of this room.
 pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
@@ -21,4 +23,14 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .or(quarantine::routes(context))
         .unify()
         .boxed()
+}
+
+/// Gives a name without the white space around it.
+fn checked_name(name: &str) -> Result<&str, ApiError> {
+    let name = name.trim();
+    if (1..=NAME_LONGEST).contains(&name.chars().count()) {
+        Ok(name)
+    } else {
+        Err(ApiError::invalid(format!("name: 1 to {NAME_LONGEST} characters")))
+    }
 }

@@ -16,6 +16,7 @@ use crate::api::authentication::operator;
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
 use crate::api::error::ApiError;
+use crate::api::limits::PLAN_AMOUNT_MOST;
 use crate::api::query::query;
 use crate::api::reply::{self, Answer, finish};
 use crate::api::senders::PageQuery;
@@ -95,13 +96,15 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(publish(context, body).await) });
+        .then(|body, context| async move { finish(publish(context, body).await) })
+        .boxed();
     let list = warp::path!("admin" / "v1" / "plans")
         .and(warp::get())
         .and(operator(context))
         .and(query())
         .and(with)
-        .then(|query, context| async move { finish(list(context, query).await) });
+        .then(|query, context| async move { finish(list(context, query).await) })
+        .boxed();
     publish.or(list).unify().boxed()
 }
 
@@ -116,7 +119,7 @@ pub(in crate::api) async fn publish(context: Context, body: Json<PlanBody>) -> A
     let new = NewPlan {
         id: PlanId(Uuid::now_v7()),
         code: &plan.code,
-        name: plan.name.trim(),
+        name: super::checked_name(&plan.name)?,
         currency: &currency,
         fee_minor: plan.fee_minor,
         allowance_units: plan.allowance_units,
@@ -152,8 +155,9 @@ fn check(plan: &PlanBody) -> Result<(), ApiError> {
         ("overage_price_micros", plan.overage_price_micros),
         ("overage_cap_units", plan.overage_cap_units.unwrap_or(0)),
     ];
-    match amounts.iter().find(|(_, amount)| *amount < 0) {
-        Some((field, _)) => Err(ApiError::invalid(format!("{field}: 0 or more"))),
+    let taken = 0..=PLAN_AMOUNT_MOST;
+    match amounts.iter().find(|(_, amount)| !taken.contains(amount)) {
+        Some((field, _)) => Err(ApiError::invalid(format!("{field}: 0 to {PLAN_AMOUNT_MOST}"))),
         None if plan.messages_per_second.is_some_and(|rate| rate < 1) => {
             Err(ApiError::invalid("messages_per_second: 1 or more"))
         }
@@ -163,7 +167,7 @@ fn check(plan: &PlanBody) -> Result<(), ApiError> {
 
 /// Lists published versions, the newest first.
 #[utoipa::path(get, path = "/admin/v1/plans", tag = "operators", params(PageQuery),
-    responses((status = 200, body = [PlanView], description = "`{items, next_cursor}`")), security(("admin_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<PlanView>, description = "A page")), security(("admin_key" = [])))]
 pub(in crate::api) async fn list(context: Context, query: PageQuery) -> Answer {
     let page = query.page()?;
     let mut connection = context.app_system.get().await?;

@@ -1,7 +1,7 @@
 //! `/admin/v1/tenants`: customers of the installation.
 
 use domain::ids::TenantId;
-use domain::period::{period_of, time_zone};
+use domain::period::{ANCHOR_DAY, period_of, time_zone};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use crate::api::authentication::operator;
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
 use crate::api::error::ApiError;
-use crate::api::query::query;
+use crate::api::query::{no_query, query};
 use crate::api::reply::{self, Answer, finish};
 use crate::api::senders::PageQuery;
 use crate::storage::tenants::{self, StoredTenant, TenantChange};
@@ -69,6 +69,11 @@ pub(in crate::api) struct TenantView {
     plan: Option<String>,
     /// The version of its plan.
     plan_version: Option<i32>,
+    /// The code of the plan that it moves to next.
+    next_plan: Option<String>,
+    /// When it moves.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_plan_from: Option<Timestamp>,
     /// Its time zone.
     timezone: String,
     /// `active`, `suspended` or `offboarded`.
@@ -90,6 +95,8 @@ impl From<StoredTenant> for TenantView {
             name: tenant.name,
             plan: tenant.plan,
             plan_version: tenant.plan_version,
+            next_plan: tenant.next_plan,
+            next_plan_from: tenant.next_plan_from,
             timezone: tenant.timezone,
             state: tenant.state,
             quarantined_at: tenant.quarantined_at,
@@ -110,35 +117,42 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(create(context, body).await) });
+        .then(|body, context| async move { finish(create(context, body).await) })
+        .boxed();
     let list = all
         .and(warp::get())
         .and(operator(context))
         .and(query())
         .and(with.clone())
-        .then(|query, context| async move { finish(list(context, query).await) });
+        .then(|query, context| async move { finish(list(context, query).await) })
+        .boxed();
     let read = one
         .and(warp::get())
         .and(operator(context))
+        .and(no_query())
         .and(with.clone())
-        .then(|id, context| async move { finish(read(context, id).await) });
+        .then(|id, context| async move { finish(read(context, id).await) })
+        .boxed();
     let change = one
         .and(warp::patch())
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|id, body, context| async move { finish(change(context, id, body).await) });
+        .then(|id, body, context| async move { finish(change(context, id, body).await) })
+        .boxed();
     let suspend = warp::path!("admin" / "v1" / "tenants" / Uuid / "suspend")
         .and(warp::post())
         .and(operator(context))
         .and(with.clone())
-        .then(|id, context| async move { finish(suspend(context, id).await) });
+        .then(|id, context| async move { finish(suspend(context, id).await) })
+        .boxed();
     let assign = warp::path!("admin" / "v1" / "tenants" / Uuid / "plan")
         .and(warp::put())
         .and(operator(context))
         .and(body::json())
         .and(with)
-        .then(|id, body, context| async move { finish(assign(context, id, body).await) });
+        .then(|id, body, context| async move { finish(assign(context, id, body).await) })
+        .boxed();
     let some = create.or(list).unify().or(read).unify();
     some.or(change)
         .unify()
@@ -155,7 +169,7 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     security(("admin_key" = [])))]
 pub(in crate::api) async fn create(context: Context, body: Json<TenantBody>) -> Answer {
     let wanted = body.value;
-    check_name(&wanted.name)?;
+    let name = super::checked_name(&wanted.name)?;
     time_zone(&wanted.timezone).map_err(|error| ApiError::invalid(format!("timezone: {error}")))?;
     let mut transaction = context.app_system.begin().await?;
     let plan = plans::newest(&mut transaction, &wanted.plan).await?;
@@ -167,7 +181,7 @@ pub(in crate::api) async fn create(context: Context, body: Json<TenantBody>) -> 
         )));
     };
     let id = TenantId(Uuid::now_v7());
-    tenants::insert(&mut transaction, id, wanted.name.trim(), &wanted.timezone).await?;
+    tenants::insert(&mut transaction, id, name, &wanted.timezone).await?;
     plans::assign(&mut transaction, id, plan.id, Timestamp::now(), "now").await?;
     transaction.commit().await?;
     let mut connection = context.app_system.get().await?;
@@ -177,14 +191,6 @@ pub(in crate::api) async fn create(context: Context, body: Json<TenantBody>) -> 
     ))
 }
 
-fn check_name(name: &str) -> Result<(), ApiError> {
-    if (1..=200).contains(&name.trim().chars().count()) {
-        Ok(())
-    } else {
-        Err(ApiError::invalid("name: 1 to 200 characters"))
-    }
-}
-
 async fn view(connection: &mut Connection, id: TenantId) -> Result<TenantView, ApiError> {
     let found = tenants::find(connection, id).await?;
     Ok(found.ok_or_else(|| ApiError::not_found("tenant"))?.into())
@@ -192,7 +198,7 @@ async fn view(connection: &mut Connection, id: TenantId) -> Result<TenantView, A
 
 /// Lists tenants, the newest first.
 #[utoipa::path(get, path = "/admin/v1/tenants", tag = "operators", params(PageQuery),
-    responses((status = 200, body = [TenantView], description = "`{items, next_cursor}`")), security(("admin_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<TenantView>, description = "A page")), security(("admin_key" = [])))]
 pub(in crate::api) async fn list(context: Context, query: PageQuery) -> Answer {
     let page = query.page()?;
     let mut connection = context.app_system.get().await?;
@@ -216,7 +222,7 @@ pub(in crate::api) async fn read(context: Context, id: Uuid) -> Answer {
     security(("admin_key" = [])))]
 pub(in crate::api) async fn change(context: Context, id: Uuid, body: Json<TenantPatch>) -> Answer {
     let patch = body.value;
-    patch.name.as_deref().map_or(Ok(()), check_name)?;
+    let name = patch.name.as_deref().map(super::checked_name).transpose()?;
     if let Some(zone) = &patch.timezone {
         time_zone(zone).map_err(|error| ApiError::invalid(format!("timezone: {error}")))?;
     }
@@ -228,7 +234,7 @@ pub(in crate::api) async fn change(context: Context, id: Uuid, body: Json<Tenant
         return Err(ApiError::invalid("state: active or suspended"));
     }
     let change = TenantChange {
-        name: patch.name.as_deref(),
+        name,
         timezone: patch.timezone.as_deref(),
         state: patch.state.as_deref(),
     };
@@ -249,8 +255,21 @@ pub(in crate::api) async fn suspend(context: Context, id: Uuid) -> Answer {
 
 async fn apply(context: &Context, id: TenantId, change: &TenantChange<'_>) -> Answer {
     let mut connection = context.app_system.get().await?;
-    tenants::change(&mut connection, id, change).await?;
-    reply::ok(&view(&mut connection, id).await?)
+    let changed = tenants::change(&mut connection, id, change).await?;
+    let view = view(&mut connection, id).await?;
+    if changed {
+        reply::ok(&view)
+    } else {
+        Err(ApiError::conflict(
+            "this tenant was offboarded; it does not change any more",
+        ))
+    }
+}
+
+/// Gives the end of the period that the tenant's next message would open.
+fn first_period_end(now: Timestamp, timezone: &str) -> Result<Timestamp, ApiError> {
+    let period = period_of(now, timezone, ANCHOR_DAY).map_err(ApiError::invalid)?;
+    Ok(period.ends_at)
 }
 
 /// Moves a tenant to another plan, now or when its period ends.
@@ -270,11 +289,10 @@ pub(in crate::api) async fn assign(context: Context, id: Uuid, body: Json<PlanCh
     let now = Timestamp::now();
     let from = match body.value.effective.as_str() {
         "now" => now,
-        "period_end" => {
-            period_of(now, &tenant.timezone, 1)
-                .map_err(ApiError::invalid)?
-                .ends_at
-        }
+        "period_end" => match plans::open_period_end(&mut connection, id).await? {
+            Some(end) => end,
+            None => first_period_end(now, &tenant.timezone)?,
+        },
         _ => return Err(ApiError::invalid("effective: now or period_end")),
     };
     plans::assign(&mut connection, id, plan.id, from, &body.value.effective).await?;

@@ -1,26 +1,32 @@
-//! `GET /v1/invoices`: the open period as it would be charged now, with its arithmetic.
+//! `GET /v1/invoices`: the open period as it would be charged now, and the invoices of the periods before, with their arithmetic.
 
-use domain::ids::TenantId;
-use domain::money::{Currency, Micros};
+use domain::ids::{InvoiceId, TenantId};
+use domain::money::{Currency, Micros, Minor};
 use domain::rating::{InvoiceLine, LineKind, invoice_lines, total};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use super::usage::open_or_first;
+use super::usage::open_or_next;
 use crate::api::context::Context;
+use crate::api::error::ApiError;
 use crate::api::pagination::Listed;
 use crate::api::reply::{self, Answer};
+use crate::api::senders::PageQuery;
 use crate::storage::StorageError;
 use crate::storage::billing_reads::PeriodUse;
+use crate::storage::invoices::{self, StoredInvoice};
 
 /// An invoice.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct InvoiceView {
+    /// Its id; null while the period is open.
+    id: Option<Uuid>,
     /// The number of its period.
     period: i32,
-    /// `draft` while the period is open.
-    state: &'static str,
+    /// `draft` until the period is closed, then `final`.
+    state: String,
     /// When the period begins.
     #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
@@ -35,13 +41,16 @@ pub(in crate::api) struct InvoiceView {
     total: String,
     /// What is charged.
     lines: Vec<LineView>,
+    /// When it was issued; null while the period is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    issued_at: Option<Timestamp>,
 }
 
 /// A line: quantity times unit price, rounded half to even once.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(in crate::api) struct LineView {
     /// `fee`, `allowance` or `overage`.
-    kind: &'static str,
+    kind: String,
     /// For people.
     description: String,
     /// How many.
@@ -54,15 +63,57 @@ pub(in crate::api) struct LineView {
     amount: String,
 }
 
-/// Lists invoices: now the open period's draft.
-#[utoipa::path(get, path = "/v1/invoices", tag = "billing",
-    responses((status = 200, body = [InvoiceView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
-pub(in crate::api) async fn list(context: Context, tenant: TenantId) -> Answer {
+/// Lists invoices: the open period's draft, then those of the periods before, the newest first.
+#[utoipa::path(get, path = "/v1/invoices", tag = "billing", params(PageQuery),
+    responses((status = 200, body = crate::api::pagination::Listed<InvoiceView>, description = "A page")), security(("api_key" = [])))]
+pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
+    let page = query.page()?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let period = open_or_first(&mut transaction, tenant).await?;
+    let period = match page.cursor {
+        None => open_or_next(&mut transaction, tenant).await?,
+        Some(_) => None,
+    };
+    let found = invoices::list(&mut transaction, tenant, page.cursor, page.one_more()).await?;
     transaction.commit().await?;
-    let items = period.as_ref().map(draft).transpose()?;
-    reply::ok(&Listed::whole(items.into_iter().collect()))
+    let mut listed = page.of(found, |invoice| invoice.id.0);
+    let draft = period.as_ref().map(draft).transpose()?;
+    let closed = std::mem::take(&mut listed.items).into_iter().map(view);
+    let items = draft
+        .into_iter()
+        .map(Ok)
+        .chain(closed)
+        .collect::<Result<_, _>>()?;
+    reply::ok(&Listed::<InvoiceView> {
+        items,
+        next_cursor: listed.next_cursor,
+    })
+}
+
+/// Reads an invoice of a closed period.
+#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "billing", params(("id" = Uuid, Path)),
+    responses((status = 200, body = InvoiceView), (status = 404, description = "There is no such invoice")),
+    security(("api_key" = [])))]
+pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid) -> Answer {
+    let mut transaction = context.app_rw.begin_for(tenant).await?;
+    let found = invoices::find(&mut transaction, tenant, InvoiceId(id)).await?;
+    transaction.commit().await?;
+    reply::ok(&view(found.ok_or_else(|| ApiError::not_found("invoice"))?)?)
+}
+
+fn view(stored: StoredInvoice) -> Result<InvoiceView, StorageError> {
+    let currency = Currency::from_code(&stored.currency).map_err(StorageError::nonsense)?;
+    Ok(InvoiceView {
+        id: Some(stored.id.0),
+        period: stored.period,
+        state: stored.state,
+        starts_at: stored.starts_at,
+        ends_at: stored.ends_at,
+        total_minor: stored.total_minor,
+        total: currency.format(Minor(stored.total_minor)),
+        lines: serde_json::from_str(&stored.lines).map_err(StorageError::nonsense)?,
+        currency: stored.currency,
+        issued_at: Some(stored.issued_at),
+    })
 }
 
 fn draft(period: &PeriodUse) -> Result<InvoiceView, StorageError> {
@@ -70,8 +121,10 @@ fn draft(period: &PeriodUse) -> Result<InvoiceView, StorageError> {
     let lines = invoice_lines(&plan, period.units.captured).map_err(StorageError::nonsense)?;
     let sum = total(&lines).map_err(StorageError::nonsense)?;
     Ok(InvoiceView {
+        id: None,
+        issued_at: None,
         period: period.number,
-        state: "draft",
+        state: "draft".to_owned(),
         starts_at: period.starts_at,
         ends_at: period.ends_at,
         total_minor: sum.0,
@@ -88,7 +141,7 @@ fn line_view(line: &InvoiceLine, currency: &Currency) -> LineView {
         LineKind::Overage => "Messages beyond the allowance",
     };
     LineView {
-        kind: line.kind.as_str(),
+        kind: line.kind.as_str().to_owned(),
         description: description.to_owned(),
         quantity: line.quantity,
         unit_price: exact(line.unit_price),

@@ -71,7 +71,7 @@ impl From<LedgerEntry> for LedgerView {
 
 /// Lists ledger rows, the newest first.
 #[utoipa::path(get, path = "/v1/ledger", tag = "billing", params(LedgerQuery),
-    responses((status = 200, body = [LedgerView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<LedgerView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: LedgerQuery) -> Answer {
     let page = Page::read(None, query.limit)?;
     let before = query

@@ -4,13 +4,14 @@ pub(super) mod invoices;
 pub(super) mod ledger;
 pub(super) mod usage;
 
+use uuid::Uuid;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::authentication::{Scope, tenant};
 use super::context::Context;
-use super::query::query;
+use super::query::{no_query, query};
 use super::reply::finish;
 
 /// The routes of this room.
@@ -20,18 +21,31 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let usage = warp::path!("v1" / "usage")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
+        .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(usage::read(context, tenant).await) });
+        .then(|tenant, context| async move { finish(usage::read(context, tenant).await) })
+        .boxed();
     let invoices = warp::path!("v1" / "invoices")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
+        .and(query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(invoices::list(context, tenant).await) });
+        .then(|tenant, query, context| async move { finish(invoices::list(context, tenant, query).await) })
+        .boxed();
+    let invoice = warp::path!("v1" / "invoices" / Uuid)
+        .and(warp::get())
+        .and(tenant(context, Scope::Billing))
+        .and(no_query())
+        .and(with.clone())
+        .then(|id, tenant, context| async move { finish(invoices::read(context, tenant, id).await) })
+        .boxed();
     let ledger = warp::path!("v1" / "ledger")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(query())
         .and(with)
-        .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) });
-    usage.or(invoices).unify().or(ledger).unify().boxed()
+        .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) })
+        .boxed();
+    let some = usage.or(invoices).unify().or(invoice).unify();
+    some.or(ledger).unify().boxed()
 }

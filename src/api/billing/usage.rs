@@ -2,7 +2,7 @@
 
 use domain::ids::TenantId;
 use domain::ledger::CounterChange;
-use domain::period::period_of;
+use domain::period::{ANCHOR_DAY, period_of};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,7 +66,7 @@ pub(in crate::api) struct PlanName {
     security(("api_key" = [])))]
 pub(in crate::api) async fn read(context: Context, tenant: TenantId) -> Answer {
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let period = open_or_first(&mut transaction, tenant).await?;
+    let period = open_or_next(&mut transaction, tenant).await?;
     transaction.commit().await?;
     let period = period.ok_or_else(|| ApiError::not_found("plan"))?;
     let limit = period.plan.plan()?.limit();
@@ -92,21 +92,25 @@ pub(in crate::api) async fn read(context: Context, tenant: TenantId) -> Answer {
     })
 }
 
-/// The open period, or the one that the first message would open.
-pub(super) async fn open_or_first(
+/// The open period, or the one that the next message would open, under the plan that it would be sent under.
+pub(super) async fn open_or_next(
     transaction: &mut Transaction,
     tenant: TenantId,
 ) -> Result<Option<PeriodUse>, StorageError> {
-    if let Some(open) = billing_reads::open_period(transaction, tenant).await? {
-        return Ok(Some(open));
-    }
     let Some(plan) = billing_reads::present_plan(transaction, tenant).await? else {
         return Ok(None);
     };
+    let now = Timestamp::now();
+    let newest = billing_reads::newest_period(transaction, tenant).await?;
+    let number = match newest {
+        Some(open) if now < open.ends_at => return Ok(Some(PeriodUse { plan, ..open })),
+        Some(ended) => ended.number + 1,
+        None => 1,
+    };
     let zone = billing_reads::time_zone_of(transaction, tenant).await?;
-    let period = period_of(Timestamp::now(), &zone, 1).map_err(StorageError::nonsense)?;
+    let period = period_of(now, &zone, ANCHOR_DAY).map_err(StorageError::nonsense)?;
     Ok(Some(PeriodUse {
-        number: 1,
+        number,
         starts_at: period.starts_at,
         ends_at: period.ends_at,
         plan,

@@ -27,7 +27,7 @@ const MOST_IDS: usize = 10_000;
 /// Which dead messages to replay; all of them if nothing is said.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReplayBody {
+pub(in crate::api) struct ReplayBody {
     /// Of this campaign only.
     #[serde(default)]
     pub campaign_id: Option<Uuid>,
@@ -41,7 +41,7 @@ pub struct ReplayBody {
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Replayed {
+pub(in crate::api) struct Replayed {
     /// Messages that will be tried again.
     pub replayed: i64,
     /// Messages that stay dead: not safe to repeat, their campaign was cancelled, or no dead message of that id.
@@ -51,7 +51,7 @@ pub struct Replayed {
 /// Which dead messages to give up on. Something must be said.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PurgeBody {
+pub(in crate::api) struct PurgeBody {
     /// Of this campaign only.
     #[serde(default)]
     pub campaign_id: Option<Uuid>,
@@ -62,7 +62,7 @@ pub struct PurgeBody {
 
 /// What a purge did.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Purged {
+pub(in crate::api) struct Purged {
     /// Messages that are `failed` now.
     pub purged: i64,
 }
@@ -89,26 +89,29 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Messages))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let replay = warp::path!("v1" / "dead-letters" / "replay")
         .and(warp::post())
         .and(tenant(context, Scope::Messages))
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(replay(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(replay(context, tenant, key, body).await) })
+        .boxed();
     let purge = warp::path!("v1" / "dead-letters" / "purge")
         .and(warp::post())
         .and(tenant(context, Scope::Messages))
         .and(body::json())
         .and(with)
-        .then(|tenant, body, context| async move { finish(purge(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(purge(context, tenant, body).await) })
+        .boxed();
     list.or(replay).unify().or(purge).unify().boxed()
 }
 
 /// Lists dead messages, the newest first.
 #[utoipa::path(get, path = "/v1/dead-letters", tag = "dead letters", params(DeadQuery),
-    responses((status = 200, body = [MessageView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<MessageView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
     let (campaign, before) = (query.campaign_id.map(CampaignId), page.cursor.map(MessageId));

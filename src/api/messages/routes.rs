@@ -29,18 +29,21 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(send(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(send(context, tenant, key, body).await) })
+        .boxed();
     let list = warp::path!("v1" / "messages")
         .and(warp::get())
         .and(tenant(context, Scope::Messages))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let read = warp::path!("v1" / "messages" / Uuid)
         .and(warp::get())
         .and(tenant(context, Scope::Messages))
         .and(with)
-        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
+        .boxed();
     send.or(list).unify().or(read).unify().boxed()
 }
 
@@ -79,7 +82,7 @@ pub(in crate::api) async fn send(
 
 /// Lists messages: of a campaign in the order of recipients, else the newest first.
 #[utoipa::path(get, path = "/v1/messages", tag = "messages", params(MessageQuery),
-    responses((status = 200, body = [MessageView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<MessageView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: MessageQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
     let after = page.cursor.map(MessageId);

@@ -24,7 +24,7 @@ const MOST_REASON_CHARACTERS: usize = 500;
 /// Why a recipient is on the list.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SuppressionBody {
+pub(in crate::api) struct SuppressionBody {
     /// For people; `manual` if absent.
     #[serde(default)]
     pub reason: Option<String>,
@@ -32,7 +32,7 @@ pub struct SuppressionBody {
 
 /// A recipient on the list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SuppressionView {
+pub(in crate::api) struct SuppressionView {
     /// Who.
     pub recipient: String,
     /// Why.
@@ -61,7 +61,8 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Suppressions))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let put = warp::path!("v1" / "suppressions" / String)
         .and(warp::put())
         .and(tenant(context, Scope::Suppressions))
@@ -69,20 +70,22 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|recipient: String, tenant, body, context| async move {
             finish(put(context, tenant, &recipient, body).await)
-        });
+        })
+        .boxed();
     let remove = warp::path!("v1" / "suppressions" / String)
         .and(warp::delete())
         .and(tenant(context, Scope::Suppressions))
         .and(with)
         .then(|recipient: String, tenant, context| async move {
             finish(remove(context, tenant, &recipient).await)
-        });
+        })
+        .boxed();
     list.or(put).unify().or(remove).unify().boxed()
 }
 
 /// Lists the suppression list in the order of recipients.
 #[utoipa::path(get, path = "/v1/suppressions", tag = "suppressions", params(PageQuery),
-    responses((status = 200, body = [SuppressionView], description = "`{items, next_cursor}`")),
+    responses((status = 200, body = crate::api::pagination::Listed<SuppressionView>, description = "A page")),
     security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = Page::read(None, query.limit)?;
