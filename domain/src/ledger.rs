@@ -111,27 +111,30 @@ pub struct Pricing {
 }
 
 impl Pricing {
-    /// Tells whether Meta bills the message: by `type`, else by `billable`. Without either it is billed, since a delivered message is
-    /// charged unless Meta says otherwise.
-    pub fn is_billable(&self) -> bool {
-        match (self.kind.as_deref(), self.billable) {
-            (Some(kind), _) => !kind.starts_with("free"),
-            (None, Some(billable)) => billable,
-            (None, None) => true,
+    /// Tells whether Meta bills the message: by `type`, else by `billable`. None when neither is said: Meta prices one of `delivered` and
+    /// `read`, and the other one proves arrival and says nothing about money.
+    pub fn is_billable(&self) -> Option<bool> {
+        match self.kind.as_deref() {
+            Some(kind) => Some(!kind.starts_with("free")),
+            None => self.billable,
         }
     }
 }
 
 impl Fact {
-    /// Gives the fact that a status is, if it is one about money. `sent` is none: it proves no delivery.
+    /// Gives the fact that a status is, if it is one about money. `sent` is none: it proves no delivery. An arrival without a price
+    /// is none either: the price comes with the other status of the pair, in whatever order.
     pub fn of(status: DeliveryStatus, pricing: &Pricing) -> Option<Self> {
         match status {
             DeliveryStatus::Sent => None,
             DeliveryStatus::Failed => Some(Self::NotDelivered),
-            DeliveryStatus::Delivered | DeliveryStatus::Read if pricing.is_billable() => {
-                Some(Self::DeliveredBillable)
-            }
-            DeliveryStatus::Delivered | DeliveryStatus::Read => Some(Self::DeliveredFree),
+            DeliveryStatus::Delivered | DeliveryStatus::Read => pricing.is_billable().map(|billable| {
+                if billable {
+                    Self::DeliveredBillable
+                } else {
+                    Self::DeliveredFree
+                }
+            }),
         }
     }
 
@@ -327,10 +330,15 @@ mod tests {
             billable: Some(true),
             category: None,
         };
-        assert!(!free.is_billable());
+        assert_eq!(free.is_billable(), Some(false));
         assert_eq!(Fact::of(DeliveryStatus::Read, &free), Some(Fact::DeliveredFree));
         assert_eq!(Fact::of(DeliveryStatus::Sent, &free), None);
-        assert!(Pricing::default().is_billable());
+        let unpriced = Pricing::default();
+        assert_eq!(
+            Fact::of(DeliveryStatus::Read, &unpriced),
+            None,
+            "the price comes with the other status"
+        );
     }
 
     proptest! {

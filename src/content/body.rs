@@ -24,7 +24,7 @@ pub enum BodyRefused {
     #[error("give either a template or a text")]
     NotExactlyOne,
     /// The template is none.
-    #[error(transparent)]
+    #[error("template: {0}")]
     Template(#[from] TemplateRefused),
     /// A single message has no columns.
     #[error("template: {{{{{column}}}}} has no value; a single message carries its values in the components")]

@@ -29,18 +29,16 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateRefused {
     /// It is not of the form `{name, language, components}`.
-    #[error("template: {0}")]
+    #[error("{0}")]
     Malformed(String),
     /// A part that must be the same for all recipients contains `{{...}}`.
-    #[error(
-        "template: {{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters"
-    )]
+    #[error("{{{{...}}}} may not stand in {place}, only in text, media links or ids and button parameters")]
     PlaceholderMisplaced {
         /// Where it was found.
         place: String,
     },
     /// It is too long.
-    #[error("template: too long, at most {MOST_BYTES} bytes and {MOST_COMPONENTS} components")]
+    #[error("too long, at most {MOST_BYTES} bytes and {MOST_COMPONENTS} components")]
     TooLong,
 }
 

@@ -71,6 +71,8 @@ pub struct NewMessage<'a> {
     pub recipient: &'a Recipient,
     /// The JSON of its template or text.
     pub body: &'a str,
+    /// The JSON of its values, where the template has columns.
+    pub parameters: Option<&'a str>,
     /// Its template's name and language at Meta; none for text.
     pub template: Option<(&'a str, &'a str)>,
     /// What it is billed as, where the tenant says; Meta's category of a synchronised template goes first.
@@ -95,8 +97,8 @@ pub async fn insert_single(
     };
     let row = transaction
         .query_opt(
-            "INSERT INTO messages (tenant_id, id, sender_id, recipient, category, body, state, queued_at)
-             SELECT s.tenant_id, $2, s.id, $4, coalesce(t.category, $8), $5::text::json,
+            "INSERT INTO messages (tenant_id, id, sender_id, recipient, category, body, parameters, state, queued_at)
+             SELECT s.tenant_id, $2, s.id, $4, coalesce(t.category, $8), $5::text::json, $9::text::json,
                  CASE WHEN x.recipient IS NULL THEN 'queued' ELSE 'suppressed' END,
                  CASE WHEN x.recipient IS NULL THEN now() END
              FROM senders s
@@ -113,6 +115,7 @@ pub async fn insert_single(
                 &name,
                 &language,
                 &otherwise.as_str(),
+                &new.parameters,
             ],
         )
         .await?;

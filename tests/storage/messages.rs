@@ -18,6 +18,7 @@ async fn send(test: &TestTenant, to: &Recipient) -> (MessageId, Option<MessageSt
         sender: test.sender,
         recipient: to,
         body: &body.json,
+        parameters: None,
         template: None,
         category: None,
     };

@@ -6,6 +6,7 @@ mod preflight;
 pub(super) mod routes;
 mod shapes;
 mod streams;
+mod trial;
 
 pub(in crate::api) use commands::checked_category;
 pub use commands::{cancel, create, launch, list, pause, read, resume, row_reader};

@@ -1,5 +1,7 @@
 //! `/v1/campaigns`: the routes whose requests and answers are JSON.
 
+use std::str::FromStr;
+
 use domain::ids::{CampaignId, TenantId};
 use uuid::Uuid;
 use warp::Filter as _;
@@ -9,14 +11,14 @@ use warp::reply::Response;
 
 use super::preflight::preflight as forecast;
 use super::shapes::{CampaignBody, CampaignView, PreflightView};
-use super::{commands, streams};
+use super::{commands, streams, trial};
 
-// What the OpenAPI document reads of the routes that stream.
+// What the OpenAPI document reads of the routes in other files.
 pub(in crate::api) use super::streams::{__path_events, __path_upload};
+pub(in crate::api) use super::trial::__path_test;
 use crate::api::authentication::{Scope, tenant};
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
-use crate::api::error::ApiError;
 use crate::api::idempotency::{self, Once};
 use crate::api::query::query;
 use crate::api::refused::undo;
@@ -50,15 +52,14 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Campaigns))
         .and(with.clone())
         .then(|id, tenant, context| async move { finish(preflight(context, tenant, id).await) });
-    let change =
-        warp::path!("v1" / "campaigns" / Uuid / String)
-            .and(warp::post())
-            .and(tenant(context, Scope::Campaigns))
-            .and(with)
-            .then(|id, verb: String, tenant, context| async move {
-                finish(change(context, tenant, id, &verb).await)
-            });
+    let change = warp::path!("v1" / "campaigns" / Uuid / Verb)
+        .and(warp::post())
+        .and(tenant(context, Scope::Campaigns))
+        .and(with)
+        .then(|id, verb, tenant, context| async move { finish(change(context, tenant, id, verb).await) });
     streams::routes(context)
+        .or(trial::routes(context))
+        .unify()
         .or(create)
         .unify()
         .or(list)
@@ -72,13 +73,35 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-async fn change(context: Context, tenant: TenantId, id: Uuid, verb: &str) -> Answer {
+/// What a path asks to be done with a campaign.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Launch,
+    Pause,
+    Resume,
+    Cancel,
+}
+
+impl FromStr for Verb {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "launch" => Ok(Self::Launch),
+            "pause" => Ok(Self::Pause),
+            "resume" => Ok(Self::Resume),
+            "cancel" => Ok(Self::Cancel),
+            _ => Err(()),
+        }
+    }
+}
+
+async fn change(context: Context, tenant: TenantId, id: Uuid, verb: Verb) -> Answer {
     match verb {
-        "launch" => launch(context, tenant, id).await,
-        "pause" => pause(context, tenant, id).await,
-        "resume" => resume(context, tenant, id).await,
-        "cancel" => cancel(context, tenant, id).await,
-        _ => Err(ApiError::not_found("path; /docs lists all of them")),
+        Verb::Launch => launch(context, tenant, id).await,
+        Verb::Pause => pause(context, tenant, id).await,
+        Verb::Resume => resume(context, tenant, id).await,
+        Verb::Cancel => cancel(context, tenant, id).await,
     }
 }
 

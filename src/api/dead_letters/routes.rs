@@ -27,7 +27,7 @@ const MOST_IDS: usize = 10_000;
 /// Which dead messages to replay; all of them if nothing is said.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReplayBody {
+pub(in crate::api) struct ReplayBody {
     /// Of this campaign only.
     #[serde(default)]
     pub campaign_id: Option<Uuid>,
@@ -41,7 +41,7 @@ pub struct ReplayBody {
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Replayed {
+pub(in crate::api) struct Replayed {
     /// Messages that will be tried again.
     pub replayed: i64,
     /// Messages that stay dead: not safe to repeat, their campaign was cancelled, or no dead message of that id.
@@ -51,7 +51,7 @@ pub struct Replayed {
 /// Which dead messages to give up on. Something must be said.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PurgeBody {
+pub(in crate::api) struct PurgeBody {
     /// Of this campaign only.
     #[serde(default)]
     pub campaign_id: Option<Uuid>,
@@ -62,7 +62,7 @@ pub struct PurgeBody {
 
 /// What a purge did.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Purged {
+pub(in crate::api) struct Purged {
     /// Messages that are `failed` now.
     pub purged: i64,
 }

@@ -67,6 +67,7 @@ pub async fn store(
         sender: SenderId(body.sender_id),
         recipient: &recipient,
         body: &json,
+        parameters: None,
         template: template
             .as_ref()
             .map(|(name, language)| (name.as_str(), language.as_str())),

@@ -24,7 +24,7 @@ const MOST_REASON_CHARACTERS: usize = 500;
 /// Why a recipient is on the list.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SuppressionBody {
+pub(in crate::api) struct SuppressionBody {
     /// For people; `manual` if absent.
     #[serde(default)]
     pub reason: Option<String>,
@@ -32,7 +32,7 @@ pub struct SuppressionBody {
 
 /// A recipient on the list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SuppressionView {
+pub(in crate::api) struct SuppressionView {
     /// Who.
     pub recipient: String,
     /// Why.
