@@ -7,7 +7,8 @@ use std::time::Instant;
 use domain::api_key;
 use domain::ids::TenantId;
 use subtle::ConstantTimeEq as _;
-use warp::{Filter, Rejection};
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
 
 use super::context::Context;
 use super::error::{ApiError, Code};
@@ -72,22 +73,21 @@ impl KnownKeys {
 }
 
 /// Lets a tenant in whose key has the scope.
-pub(super) fn tenant(
-    context: &Context,
-    scope: Scope,
-) -> impl Filter<Extract = (TenantId,), Error = Rejection> + Clone + use<> {
+pub(super) fn tenant(context: &Context, scope: Scope) -> BoxedFilter<(TenantId,)> {
     let context = context.clone();
-    warp::header::optional::<String>("authorization").and_then(move |header: Option<String>| {
-        let context = context.clone();
-        async move {
-            let found = identify(&context, header.as_deref(), scope).await;
-            found.map_err(warp::reject::custom)
-        }
-    })
+    warp::header::optional::<String>("authorization")
+        .and_then(move |header: Option<String>| {
+            let context = context.clone();
+            async move {
+                let found = identify(&context, header.as_deref(), scope).await;
+                found.map_err(warp::reject::custom)
+            }
+        })
+        .boxed()
 }
 
 /// Lets operators in.
-pub(super) fn operator(context: &Context) -> impl Filter<Extract = (), Error = Rejection> + Clone + use<> {
+pub(super) fn operator(context: &Context) -> BoxedFilter<()> {
     let key = Arc::clone(&context.admin_key);
     warp::header::optional::<String>("authorization")
         .and_then(move |header: Option<String>| {
@@ -104,6 +104,7 @@ pub(super) fn operator(context: &Context) -> impl Filter<Extract = (), Error = R
             }
         })
         .untuple_one()
+        .boxed()
 }
 
 async fn identify(context: &Context, header: Option<&str>, scope: Scope) -> Result<TenantId, ApiError> {

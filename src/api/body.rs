@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-use warp::{Filter, Rejection};
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
 
 use super::error::{ApiError, Code};
 use super::limits::JSON_MOST;
@@ -19,9 +20,10 @@ pub(super) struct Json<T> {
 }
 
 /// Reads a JSON body of a form that is known exactly: a field that does not exist is refused by its name.
-pub(super) fn json<T: DeserializeOwned + Send>()
--> impl Filter<Extract = (Json<T>,), Error = Rejection> + Clone {
-    warp::body::stream().and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+pub(super) fn json<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(Json<T>,)> {
+    warp::body::stream()
+        .and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+        .boxed()
 }
 
 async fn read<T: DeserializeOwned, B: warp::Buf>(

@@ -15,11 +15,13 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
     let document = openapi::document();
     let json = warp::path!("openapi.json")
         .and(warp::get())
-        .map(move || reply::text(StatusCode::OK, document.clone()));
+        .map(move || reply::text(StatusCode::OK, document.clone()))
+        .boxed();
     let page = warp::path!("docs").and(warp::get()).map(|| {
         let policy =
             "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
         warp::reply::with_header(warp::reply::html(PAGE), "content-security-policy", policy).into_response()
-    });
+    })
+        .boxed();
     json.or(page).unify().boxed()
 }

@@ -64,12 +64,15 @@ type Last = Arc<Mutex<Option<(Instant, Readiness)>>>;
 /// The routes, served on both listeners.
 pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let (with, last) = (context.clone(), Last::default());
-    let live = warp::path!("healthz").and(warp::get()).map(live);
-    let ready = warp::path!("readyz").and(warp::get()).then(move || {
-        let (context, last) = (with.clone(), Arc::clone(&last));
-        async move { ready(&context, &last).await }
-    });
-    let version = warp::path!("version").and(warp::get()).map(version);
+    let live = warp::path!("healthz").and(warp::get()).map(live).boxed();
+    let ready = warp::path!("readyz")
+        .and(warp::get())
+        .then(move || {
+            let (context, last) = (with.clone(), Arc::clone(&last));
+            async move { ready(&context, &last).await }
+        })
+        .boxed();
+    let version = warp::path!("version").and(warp::get()).map(version).boxed();
     live.or(ready).unify().or(version).unify().boxed()
 }
 

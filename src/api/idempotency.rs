@@ -5,9 +5,10 @@
 
 use domain::ids::TenantId;
 use serde::Serialize;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
@@ -17,18 +18,20 @@ use crate::storage::Transaction;
 use crate::storage::idempotency::{self, Stored};
 
 /// Reads the header, if it is there.
-pub(super) fn key() -> impl Filter<Extract = (Option<String>,), Error = Rejection> + Clone {
-    warp::header::optional::<String>("idempotency-key").and_then(|key: Option<String>| async move {
-        match &key {
-            Some(text) if text.is_empty() || text.len() > IDEMPOTENCY_KEY_LONGEST => {
-                Err(warp::reject::custom(ApiError::new(
-                    Code::Malformed,
-                    format!("Idempotency-Key: 1 to {IDEMPOTENCY_KEY_LONGEST} characters"),
-                )))
+pub(super) fn key() -> BoxedFilter<(Option<String>,)> {
+    warp::header::optional::<String>("idempotency-key")
+        .and_then(|key: Option<String>| async move {
+            match &key {
+                Some(text) if text.is_empty() || text.len() > IDEMPOTENCY_KEY_LONGEST => {
+                    Err(warp::reject::custom(ApiError::new(
+                        Code::Malformed,
+                        format!("Idempotency-Key: 1 to {IDEMPOTENCY_KEY_LONGEST} characters"),
+                    )))
+                }
+                _ => Ok(key),
             }
-            _ => Ok(key),
-        }
-    })
+        })
+        .boxed()
 }
 
 /// A request under way, or the answer that it had before.

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use warp::{Filter, Rejection};
+use warp::filters::BoxedFilter;
+use warp::{Filter as _, Rejection};
 
 use super::error::{ApiError, Code};
 
@@ -12,15 +13,16 @@ use super::error::{ApiError, Code};
 struct Nothing {}
 
 /// Reads the query into a form that is known exactly.
-pub(super) fn query<T: DeserializeOwned + Send>() -> impl Filter<Extract = (T,), Error = Rejection> + Clone {
+pub(super) fn query<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(T,)> {
     warp::query::raw()
         .or_else(|_| async { Ok::<_, Rejection>((String::new(),)) })
         .and_then(|raw: String| async move { read(&raw).map_err(warp::reject::custom) })
+        .boxed()
 }
 
 /// Refuses every parameter.
-pub(super) fn no_query() -> impl Filter<Extract = (), Error = Rejection> + Clone {
-    query::<Nothing>().map(|_| ()).untuple_one()
+pub(super) fn no_query() -> BoxedFilter<()> {
+    query::<Nothing>().map(|_| ()).untuple_one().boxed()
 }
 
 fn read<T: DeserializeOwned>(raw: &str) -> Result<T, ApiError> {

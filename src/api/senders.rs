@@ -116,19 +116,22 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(add(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(add(context, tenant, key, body).await) })
+        .boxed();
     let list = warp::path!("v1" / "senders")
         .and(warp::get())
         .and(tenant(context, Scope::Senders))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let change = warp::path!("v1" / "senders" / Uuid)
         .and(warp::patch())
         .and(tenant(context, Scope::Senders))
         .and(body::json())
         .and(with)
-        .then(|id, tenant, body, context| async move { finish(change(context, tenant, id, body).await) });
+        .then(|id, tenant, body, context| async move { finish(change(context, tenant, id, body).await) })
+        .boxed();
     add.or(list).unify().or(change).unify().boxed()
 }
 

@@ -69,13 +69,15 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Senders))
         .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(list(context, tenant).await) });
+        .then(|tenant, context| async move { finish(list(context, tenant).await) })
+        .boxed();
     let sync = warp::path!("v1" / "templates" / "sync")
         .and(warp::post())
         .and(tenant(context, Scope::Senders))
         .and(body::json())
         .and(with)
-        .then(|tenant, body, context| async move { finish(sync(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(sync(context, tenant, body).await) })
+        .boxed();
     list.or(sync).unify().boxed()
 }
 

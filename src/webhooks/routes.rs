@@ -41,14 +41,16 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(warp::query::<Handshake>())
         .and(with.clone())
-        .map(handshake);
+        .map(handshake)
+        .boxed();
     let delivery = warp::path!("webhooks" / "meta")
         .and(warp::post())
         .and(warp::body::content_length_limit(DELIVERY_MOST))
         .and(warp::header::optional::<String>("x-hub-signature-256"))
         .and(warp::body::bytes())
         .and(with)
-        .then(deliver);
+        .then(deliver)
+        .boxed();
     handshake.or(delivery).unify().boxed()
 }
 

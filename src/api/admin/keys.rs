@@ -98,18 +98,21 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) })
+        .boxed();
     let list = all
         .and(warp::get())
         .and(operator(context))
         .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(list(context, tenant).await) });
+        .then(|tenant, context| async move { finish(list(context, tenant).await) })
+        .boxed();
     let revoke = warp::path!("admin" / "v1" / "tenants" / Uuid / "api-keys" / Uuid)
         .and(warp::delete())
         .and(operator(context))
         .and(with)
-        .then(|tenant, key, context| async move { finish(revoke(context, tenant, key).await) });
+        .then(|tenant, key, context| async move { finish(revoke(context, tenant, key).await) })
+        .boxed();
     create.or(list).unify().or(revoke).unify().boxed()
 }
 

@@ -96,13 +96,15 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(publish(context, body).await) });
+        .then(|body, context| async move { finish(publish(context, body).await) })
+        .boxed();
     let list = warp::path!("admin" / "v1" / "plans")
         .and(warp::get())
         .and(operator(context))
         .and(query())
         .and(with)
-        .then(|query, context| async move { finish(list(context, query).await) });
+        .then(|query, context| async move { finish(list(context, query).await) })
+        .boxed();
     publish.or(list).unify().boxed()
 }
 

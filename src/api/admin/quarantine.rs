@@ -45,12 +45,14 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(no_query())
         .and(with.clone())
-        .then(|context| async move { finish(list(&context)) });
+        .then(|context| async move { finish(list(&context)) })
+        .boxed();
     let release = warp::path!("admin" / "v1" / "tenants" / Uuid / "release")
         .and(warp::post())
         .and(operator(context))
         .and(with)
-        .then(|tenant, context| async move { finish(release(&context, tenant)) });
+        .then(|tenant, context| async move { finish(release(&context, tenant)) })
+        .boxed();
     list.or(release).unify().boxed()
 }
 

@@ -117,36 +117,42 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(create(context, body).await) });
+        .then(|body, context| async move { finish(create(context, body).await) })
+        .boxed();
     let list = all
         .and(warp::get())
         .and(operator(context))
         .and(query())
         .and(with.clone())
-        .then(|query, context| async move { finish(list(context, query).await) });
+        .then(|query, context| async move { finish(list(context, query).await) })
+        .boxed();
     let read = one
         .and(warp::get())
         .and(operator(context))
         .and(no_query())
         .and(with.clone())
-        .then(|id, context| async move { finish(read(context, id).await) });
+        .then(|id, context| async move { finish(read(context, id).await) })
+        .boxed();
     let change = one
         .and(warp::patch())
         .and(operator(context))
         .and(body::json())
         .and(with.clone())
-        .then(|id, body, context| async move { finish(change(context, id, body).await) });
+        .then(|id, body, context| async move { finish(change(context, id, body).await) })
+        .boxed();
     let suspend = warp::path!("admin" / "v1" / "tenants" / Uuid / "suspend")
         .and(warp::post())
         .and(operator(context))
         .and(with.clone())
-        .then(|id, context| async move { finish(suspend(context, id).await) });
+        .then(|id, context| async move { finish(suspend(context, id).await) })
+        .boxed();
     let assign = warp::path!("admin" / "v1" / "tenants" / Uuid / "plan")
         .and(warp::put())
         .and(operator(context))
         .and(body::json())
         .and(with)
-        .then(|id, body, context| async move { finish(assign(context, id, body).await) });
+        .then(|id, body, context| async move { finish(assign(context, id, body).await) })
+        .boxed();
     let some = create.or(list).unify().or(read).unify();
     some.or(change)
         .unify()

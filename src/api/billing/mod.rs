@@ -23,25 +23,29 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Billing))
         .and(no_query())
         .and(with.clone())
-        .then(|tenant, context| async move { finish(usage::read(context, tenant).await) });
+        .then(|tenant, context| async move { finish(usage::read(context, tenant).await) })
+        .boxed();
     let invoices = warp::path!("v1" / "invoices")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(invoices::list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(invoices::list(context, tenant, query).await) })
+        .boxed();
     let invoice = warp::path!("v1" / "invoices" / Uuid)
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(no_query())
         .and(with.clone())
-        .then(|id, tenant, context| async move { finish(invoices::read(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(invoices::read(context, tenant, id).await) })
+        .boxed();
     let ledger = warp::path!("v1" / "ledger")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(query())
         .and(with)
-        .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) })
+        .boxed();
     let some = usage.or(invoices).unify().or(invoice).unify();
     some.or(ledger).unify().boxed()
 }

@@ -35,28 +35,33 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(create(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(create(context, tenant, key, body).await) })
+        .boxed();
     let list = warp::path!("v1" / "campaigns")
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let read = warp::path!("v1" / "campaigns" / Uuid)
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(with.clone())
-        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
+        .boxed();
     let preflight = warp::path!("v1" / "campaigns" / Uuid / "preflight")
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(with.clone())
-        .then(|id, tenant, context| async move { finish(preflight(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(preflight(context, tenant, id).await) })
+        .boxed();
     let change = warp::path!("v1" / "campaigns" / Uuid / Verb)
         .and(warp::post())
         .and(tenant(context, Scope::Campaigns))
         .and(with)
-        .then(|id, verb, tenant, context| async move { finish(change(context, tenant, id, verb).await) });
+        .then(|id, verb, tenant, context| async move { finish(change(context, tenant, id, verb).await) })
+        .boxed();
     streams::routes(context)
         .or(trial::routes(context))
         .unify()

@@ -30,12 +30,14 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|id, tenant, form: Option<String>, body, context| async move {
             finish(upload(context, tenant, id, form.as_deref(), body).await)
-        });
+        })
+        .boxed();
     let events = warp::path!("v1" / "campaigns" / Uuid / "events")
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(with)
-        .then(|id, tenant, context| async move { finish(events(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(events(context, tenant, id).await) })
+        .boxed();
     recipients.or(events).unify().boxed()
 }
 

@@ -89,20 +89,23 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Messages))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let replay = warp::path!("v1" / "dead-letters" / "replay")
         .and(warp::post())
         .and(tenant(context, Scope::Messages))
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(replay(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(replay(context, tenant, key, body).await) })
+        .boxed();
     let purge = warp::path!("v1" / "dead-letters" / "purge")
         .and(warp::post())
         .and(tenant(context, Scope::Messages))
         .and(body::json())
         .and(with)
-        .then(|tenant, body, context| async move { finish(purge(context, tenant, body).await) });
+        .then(|tenant, body, context| async move { finish(purge(context, tenant, body).await) })
+        .boxed();
     list.or(replay).unify().or(purge).unify().boxed()
 }
 

@@ -29,18 +29,21 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(send(context, tenant, key, body).await) });
+        .then(|tenant, key, body, context| async move { finish(send(context, tenant, key, body).await) })
+        .boxed();
     let list = warp::path!("v1" / "messages")
         .and(warp::get())
         .and(tenant(context, Scope::Messages))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let read = warp::path!("v1" / "messages" / Uuid)
         .and(warp::get())
         .and(tenant(context, Scope::Messages))
         .and(with)
-        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) });
+        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
+        .boxed();
     send.or(list).unify().or(read).unify().boxed()
 }
 

@@ -61,7 +61,8 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(tenant(context, Scope::Suppressions))
         .and(query())
         .and(with.clone())
-        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) });
+        .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
+        .boxed();
     let put = warp::path!("v1" / "suppressions" / String)
         .and(warp::put())
         .and(tenant(context, Scope::Suppressions))
@@ -69,14 +70,16 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|recipient: String, tenant, body, context| async move {
             finish(put(context, tenant, &recipient, body).await)
-        });
+        })
+        .boxed();
     let remove = warp::path!("v1" / "suppressions" / String)
         .and(warp::delete())
         .and(tenant(context, Scope::Suppressions))
         .and(with)
         .then(|recipient: String, tenant, context| async move {
             finish(remove(context, tenant, &recipient).await)
-        });
+        })
+        .boxed();
     list.or(put).unify().or(remove).unify().boxed()
 }
 
