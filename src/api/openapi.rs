@@ -6,7 +6,9 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Problem;
-use super::{admin, billing, campaigns, dead_letters, health, messages, senders, suppressions, templates};
+use super::{
+    admin, billing, campaigns, dead_letters, health, messages, senders, server, suppressions, templates,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,9 +33,10 @@ use super::{admin, billing, campaigns, dead_letters, health, messages, senders, 
         admin::tenants::suspend, admin::tenants::assign,
         admin::keys::create, admin::keys::list, admin::keys::revoke, admin::quarantine::list,
         admin::quarantine::release,
-        health::live, health::ready, health::version,
+        crate::webhooks::routes::handshake, crate::webhooks::routes::deliver,
+        health::live, health::ready, health::version, server::show_metrics,
     ),
-    modifiers(&Keys, &Problems),
+    modifiers(&Keys, &Names, &Problems),
     components(schemas(Problem)),
 )]
 struct Document;
@@ -59,6 +62,35 @@ impl Modify for Keys {
             components.add_security_scheme("admin_key", bearer());
         }
     }
+}
+
+/// Names each operation by its method and path, so that no two have the same name.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            let verbs = [
+                ("get", &mut item.get),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (verb, operation) in verbs {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(operation_name(verb, path));
+                }
+            }
+        }
+    }
+}
+
+/// Writes `get /v1/senders/{id}` as `get_v1_senders_id`.
+fn operation_name(verb: &str, path: &str) -> String {
+    let words = path.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    format!("{verb}_{}", words.join("_"))
 }
 
 /// Gives every refusal its body, and names those that every guarded route has in common.
@@ -134,7 +166,9 @@ mod tests {
         let document: Value = serde_json::from_str(&document()).unwrap();
         for (name, operation) in operations(&document) {
             let answers = operation["responses"].as_object().expect("answers");
-            for (status, answer) in answers.iter().filter(|(status, _)| status.starts_with('4')) {
+            let refusals = answers.iter().filter(|(status, _)| status.starts_with('4'));
+            // Meta reads no problems.
+            for (status, answer) in refusals.filter(|_| !name.ends_with("/webhooks/meta")) {
                 assert!(
                     answer["content"]["application/problem+json"].is_object(),
                     "{name} {status}"
@@ -154,7 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn operation_ids_are_not_used_twice() {
+    fn operations_are_named_by_method_and_path_and_no_two_alike() {
+        assert_eq!(operation_name("get", "/v1/senders/{id}"), "get_v1_senders_id");
         let document: Value = serde_json::from_str(&document()).unwrap();
         let mut ids: Vec<&str> = operations(&document)
             .filter_map(|(_, operation)| operation["operationId"].as_str())

@@ -6,13 +6,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter as _, Rejection};
+use warp::{Filter as _, Rejection, Reply as _};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
 use super::{
     admin, billing, campaigns, dead_letters, docs, health, messages, senders, suppressions, templates,
 };
+use crate::telemetry::Metrics;
 use crate::webhooks::{self, Webhooks};
 
 /// Serves both listeners until `stop`; then finishes the requests under way, for `drain` at most.
@@ -89,12 +90,16 @@ fn metrics(context: &Context) -> BoxedFilter<(Response,)> {
     let metrics = context.metrics.clone();
     warp::path!("metrics")
         .and(warp::get())
-        .map(move || {
-            use warp::Reply as _;
-            let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            warp::reply::with_header(metrics.text(), "content-type", form).into_response()
-        })
+        .map(move || show_metrics(&metrics))
         .boxed()
+}
+
+/// Shows the process's metrics as OpenMetrics; on the internal listener only.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub(super) fn show_metrics(metrics: &Metrics) -> Response {
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    warp::reply::with_header(metrics.text(), "content-type", form).into_response()
 }
 
 /// Makes a problem of whatever no route took.

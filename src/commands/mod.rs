@@ -38,7 +38,7 @@ enum Command {
     /// Shows the main job, end to end, on the servers that the settings name.
     Demo(demo::Arguments),
     /// Runs a simulated Meta Cloud API, faults included.
-    Simulator(simulator::Arguments),
+    Simulator(Box<simulator::Arguments>),
     /// Prints the API's OpenAPI document.
     Openapi(openapi::Arguments),
     /// Checks the books: the ledger's chain, its counters, the campaigns' balance.
@@ -65,7 +65,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => wait_for(migrate::run(config, command)),
         Command::Serve(command) => serve::run(config, command),
         Command::Demo(command) => wait_for(demo::run(command)),
-        Command::Simulator(command) => wait_for(simulator::run(command)),
+        Command::Simulator(command) => wait_for(simulator::run(*command)),
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::Config(command) => Ok(config::run(&config, &command)),

@@ -16,6 +16,7 @@ pub struct Client {
     http: Http,
     base: String,
     key: Option<String>,
+    idempotency_key: Option<String>,
 }
 
 /// The server answered, but not with success.
@@ -39,6 +40,7 @@ impl Client {
             http: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http(),
             base: format!("http://{address}"),
             key: None,
+            idempotency_key: None,
         }
     }
 
@@ -46,6 +48,13 @@ impl Client {
     #[must_use]
     pub fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
+        self
+    }
+
+    /// Calls with this Idempotency-Key from now on.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: &str) -> Self {
+        self.idempotency_key = Some(key.to_owned());
         self
     }
 
@@ -141,6 +150,9 @@ impl Client {
             .header("content-type", content_type);
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
+        }
+        if let Some(key) = &self.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         let response = self.http.request(request.body(Full::new(body))?).await;
         let response = response.with_context(|| format!("{}{path}", self.base))?;

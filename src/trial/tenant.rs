@@ -191,6 +191,6 @@ fn text(from: &Value, field: &str) -> anyhow::Result<String> {
 
 /// Fifteen digits that are unlikely to meet again.
 fn digits(unique: &str) -> String {
-    let number = u64::from_str_radix(&unique[17..], 16).unwrap_or_default() % 1_000_000_000_000_00;
+    let number = u64::from_str_radix(&unique[17..], 16).unwrap_or_default() % 100_000_000_000_000;
     format!("1{number:014}")
 }

@@ -2,7 +2,7 @@
 //! inbox of the tenant's owner.
 
 mod payload;
-mod routes;
+pub(crate) mod routes;
 mod store;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use domain::signature::verify_meta;
 use jiff::Timestamp;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+use utoipa::IntoParams;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -18,12 +19,17 @@ use crate::storage::StorageError;
 /// Bytes of one delivery (Meta's own bound is 3 MB).
 const DELIVERY_MOST: u64 = 3 * 1024 * 1024;
 
-#[derive(Deserialize)]
-struct Handshake {
+/// What Meta asks when the webhook is set up.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Handshake {
+    /// `subscribe`.
     #[serde(rename = "hub.mode")]
     mode: String,
+    /// What was agreed on.
     #[serde(rename = "hub.verify_token")]
     verify_token: String,
+    /// What to answer.
     #[serde(rename = "hub.challenge")]
     challenge: String,
 }
@@ -35,7 +41,7 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(warp::query::<Handshake>())
         .and(with.clone())
-        .map(|asked: Handshake, webhooks: Webhooks| webhooks.shake_hands(&asked))
+        .map(handshake)
         .boxed();
     let delivery = warp::path!("webhooks" / "meta")
         .and(warp::post())
@@ -43,13 +49,28 @@ pub fn routes(webhooks: Webhooks) -> BoxedFilter<(Response,)> {
         .and(warp::header::optional::<String>("x-hub-signature-256"))
         .and(warp::body::bytes())
         .and(with)
-        .then(
-            |signature: Option<String>, body: Bytes, webhooks: Webhooks| async move {
-                webhooks.receive(signature.as_deref(), &body).await
-            },
-        )
+        .then(deliver)
         .boxed();
     handshake.or(delivery).unify().boxed()
+}
+
+/// Answers Meta's handshake when the webhook is set up.
+#[utoipa::path(get, path = "/webhooks/meta", tag = "webhooks", params(Handshake),
+    responses((status = 200, body = String, content_type = "text/plain", description = "The challenge"),
+        (status = 403, body = String, content_type = "text/plain", description = "The verify token is not ours")))]
+pub(crate) fn handshake(asked: Handshake, webhooks: Webhooks) -> Response {
+    webhooks.shake_hands(&asked)
+}
+
+/// Takes a delivery of Meta. 200 means stored: whatever else is answered, Meta repeats it.
+#[utoipa::path(post, path = "/webhooks/meta", tag = "webhooks", request_body(content = Object),
+    params(("X-Hub-Signature-256" = String, Header, description = "HMAC-SHA-256 of the bytes under the app secret")),
+    responses((status = 200, description = "Stored"),
+        (status = 400, body = String, content_type = "text/plain", description = "Not a delivery of Meta"),
+        (status = 401, body = String, content_type = "text/plain", description = "Not signed by Meta"),
+        (status = 503, body = String, content_type = "text/plain", description = "Not stored")))]
+pub(crate) async fn deliver(signature: Option<String>, body: Bytes, webhooks: Webhooks) -> Response {
+    webhooks.receive(signature.as_deref(), &body).await
 }
 
 impl Webhooks {

@@ -1,6 +1,7 @@
 //! End to end on real PostgreSQL, Redis and RabbitMQ; only Meta is simulated. Each test has an installation of its own, so they run
 //! side by side. `make e2e` brings the servers up.
 
+mod answers;
 mod crash;
 mod failures;
 mod happy_path;
