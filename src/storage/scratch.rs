@@ -1,7 +1,14 @@
 //! Databases that are made for a trial and thrown away. Needs a role that may create databases, which production's does not.
 
+use std::time::{Duration, Instant};
+
 use super::{Database, Role, StorageError};
 use crate::config;
+
+/// How long a database may resist being thrown away.
+const DROPPED_WITHIN: Duration = Duration::from_secs(15);
+/// The wait before it is tried again.
+const DROP_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Makes an empty database.
 ///
@@ -17,7 +24,7 @@ pub async fn create_database(settings: &config::Database, name: &str) -> anyhow:
     Ok(())
 }
 
-/// Throws a database away, whoever is connected.
+/// Throws a database away, whoever is connected. Waits for a vacuum of the database's own, which nobody may end.
 ///
 /// # Errors
 /// What the database says.
@@ -27,12 +34,14 @@ pub async fn drop_database(settings: &config::Database, name: &str) -> anyhow::R
         ..settings.clone()
     };
     let owner = Database::connect(&elsewhere, Role::MigrationAdmin).await?;
-    owner
-        .get()
-        .await?
-        .run_script(&format!("DROP DATABASE \"{name}\" WITH (FORCE)"))
-        .await?;
-    Ok(())
+    let script = format!("DROP DATABASE \"{name}\" WITH (FORCE)");
+    let give_up = Instant::now() + DROPPED_WITHIN;
+    loop {
+        match owner.get().await?.run_script(&script).await {
+            Err(_) if Instant::now() < give_up => tokio::time::sleep(DROP_AGAIN_AFTER).await,
+            dropped => return Ok(dropped?),
+        }
+    }
 }
 
 /// Counts stored events that nobody applied yet.

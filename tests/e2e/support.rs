@@ -7,10 +7,10 @@ use serde_json::Value;
 use simulator::config::Config;
 
 /// How long a campaign of a few hundred messages may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Every state of a message, as the API names them.
-pub const STATES: [&str; 12] = [
+pub(crate) const STATES: [&str; 12] = [
     "planned",
     "queued",
     "sending",
@@ -26,7 +26,7 @@ pub const STATES: [&str; 12] = [
 ];
 
 /// Starts an installation of this build.
-pub async fn start(name: &'static str, simulator: Config, settings: &[(&str, &str)]) -> Installation {
+pub(crate) async fn start(name: &'static str, simulator: Config, settings: &[(&str, &str)]) -> Installation {
     let options = Options {
         name,
         program: env!("CARGO_BIN_EXE_malote").into(),
@@ -40,7 +40,7 @@ pub async fn start(name: &'static str, simulator: Config, settings: &[(&str, &st
 }
 
 /// Checks what must hold after any campaign: every recipient in exactly one state, none sent to twice, the books in order.
-pub async fn check_promises(installation: &Installation, tenant: &Tenant, campaign: &Value, recipients: i64) {
+pub(crate) async fn check_promises(installation: &Installation, tenant: &Tenant, campaign: &Value, recipients: i64) {
     let sum: i64 = STATES
         .iter()
         .map(|state| counts_of(campaign, state).unwrap())
@@ -57,7 +57,7 @@ pub async fn check_promises(installation: &Installation, tenant: &Tenant, campai
 }
 
 /// Reads the usage of the open period.
-pub async fn usage(tenant: &Tenant, field: &str) -> i64 {
+pub(crate) async fn usage(tenant: &Tenant, field: &str) -> i64 {
     let usage = tenant.api.get("/v1/usage").await.unwrap();
     usage[field]
         .as_i64()
@@ -65,6 +65,6 @@ pub async fn usage(tenant: &Tenant, field: &str) -> i64 {
 }
 
 /// The simulator's count of messages that were delivered and are billed.
-pub fn billable(installation: &Installation) -> i64 {
+pub(crate) fn billable(installation: &Installation) -> i64 {
     i64::try_from(installation.simulator.truth().billable).unwrap()
 }

@@ -49,8 +49,7 @@ async fn own_bodies_are_answered_as_meta_does() {
 #[tokio::test]
 async fn every_body_in_metas_own_examples_is_accepted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/meta-api/send-requests");
-    let folders = [folder, "/work/shared/fixtures/meta-api/send-requests".into()];
-    let Some(entries) = folders.iter().find_map(|folder| std::fs::read_dir(folder).ok()) else {
+    let Ok(entries) = std::fs::read_dir(folder) else {
         println!("skipped: no shared fixtures beside this workspace");
         return;
     };
