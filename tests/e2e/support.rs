@@ -40,25 +40,37 @@ pub(crate) async fn start(name: &'static str, simulator: Config, settings: &[(&s
 }
 
 /// Checks what must hold after any campaign: every recipient in exactly one state, none sent to twice, the books in order.
-pub(crate) async fn check_promises(installation: &Installation, tenant: &Tenant, campaign: &Value, recipients: i64) {
+pub(crate) async fn check_promises(
+    installation: &Installation,
+    tenant: &Tenant,
+    campaign: &Value,
+    recipients: i64,
+) {
     let sum: i64 = STATES
         .iter()
-        .map(|state| counts_of(campaign, state).unwrap())
+        .map(|state| counts_of(campaign, state).expect("a count"))
         .sum();
-    assert_eq!(counts_of(campaign, "total").unwrap(), recipients, "{campaign}");
+    assert_eq!(
+        counts_of(campaign, "total").expect("a count"),
+        recipients,
+        "{campaign}"
+    );
     assert_eq!(sum, recipients, "{campaign}");
     let truth = installation.simulator.truth();
     assert!(
         truth.most_accepted_for_one_recipient <= 1,
         "somebody was sent to twice: {truth:?}"
     );
-    let report = installation.verify_audit(Some(tenant.id)).await.unwrap();
+    let report = installation
+        .verify_audit(Some(tenant.id))
+        .await
+        .expect("an answer");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
 }
 
 /// Reads the usage of the open period.
 pub(crate) async fn usage(tenant: &Tenant, field: &str) -> i64 {
-    let usage = tenant.api.get("/v1/usage").await.unwrap();
+    let usage = tenant.api.get("/v1/usage").await.expect("an answer");
     usage[field]
         .as_i64()
         .unwrap_or_else(|| panic!("no {field} in {usage}"))
@@ -66,5 +78,5 @@ pub(crate) async fn usage(tenant: &Tenant, field: &str) -> i64 {
 
 /// The simulator's count of messages that were delivered and are billed.
 pub(crate) fn billable(installation: &Installation) -> i64 {
-    i64::try_from(installation.simulator.truth().billable).unwrap()
+    i64::try_from(installation.simulator.truth().billable).expect("an answer")
 }
