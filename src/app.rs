@@ -234,7 +234,7 @@ async fn run(
     };
     let drain = Duration::from_secs(config.http.drain_seconds);
     let served = api::serve(
-        &context,
+        context,
         has(RoleOfProcess::Api),
         webhooks,
         public,
@@ -273,6 +273,8 @@ fn context(
         admin_key: Arc::new(Secret::read(&config.admin.key_file, "admin.key_file")?),
         metrics: Metrics::new(registry),
         tenants: worker.map(|worker| worker.tenants.clone()),
+        known_keys: api::KnownKeys::default(),
+        progress: api::campaigns::LiveProgress::start(base.app_system.clone()),
     })
 }
 

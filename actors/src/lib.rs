@@ -10,7 +10,7 @@
 //!              `- Cell<SendQueue>        ids that wait for permits; proposes claims, starts the calls to Meta
 //! ```
 //!
-//! A [`cell`] keeps the inbox while its behaviour fails and recovers; a [`gate`] in front of it bounds what is inside. Calls to
+//! A `cell` keeps the inbox while its behaviour fails and recovers; a `gate` in front of it bounds what is inside. Calls to
 //! Meta and all other I/O run in tasks on the shared runtime: no crash of an actor ends them. What an actor held in memory
 //! when it failed is handed in again by whoever delivered it, or found again in the rows.
 
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod node;
 mod partition;
 pub mod ports;
+mod registry;
 mod tenant;
 pub mod tenants;
 pub mod testing;

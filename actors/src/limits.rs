@@ -38,6 +38,8 @@ pub const SENDERS_MOST: usize = 1_000;
 pub const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 /// How often stored events that nobody applied are looked for.
 pub const UNAPPLIED_EVERY: Duration = Duration::from_secs(10);
+/// How old a ledger's head may be when it is the reason to block: limits and periods change without a commit.
+pub const HEAD_FRESH: Duration = Duration::from_secs(1);
 /// How long an automatic pause is not repeated.
 pub const PAUSE_AGAIN: Duration = Duration::from_secs(5);
 /// Messages that a cell handles before it lets others run.

@@ -1,34 +1,32 @@
 //! The handle others hold: hands work to the tenants of the partitions that this node owns.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
-use domain::campaign::PauseReason;
 use domain::ids::{EventId, MessageId, SenderId, TenantId};
 use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use domain::retry::HELD_DELAY;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::gate::Retired;
-use crate::limits::{DELIVER_LONGEST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
+use crate::limits::{DELIVER_LONGEST, EVENTS_PER_COMMIT_MOST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
 use crate::metrics::{Cause, Kind};
 use crate::partition::{Entry, OwnedPartition};
-use crate::ports::PauseScope;
+use crate::registry::{Door, Registry, stop_all};
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::receipt::Receipt;
 use crate::tenant::send_queue::SendMessage;
 use crate::tenant::supervisor::TenantHandle;
-use crate::tenant::{Identity, Notice, Shared, give_back};
+use crate::tenant::{Notice, Shared, give_back};
 
 /// Work for one tenant, as a delivery brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,31 +86,11 @@ pub struct TenantStatus {
 
 /// The tenants of this node. Cheap to clone.
 #[derive(Clone)]
-pub struct Tenants(Arc<Inner>);
-
-struct Inner {
-    shared: Shared,
-    arbiters: Vec<ArbiterHandle>,
-    partitions: Mutex<HashMap<Partition, OwnedPartition>>,
-    revoked: Mutex<Vec<UnboundedSender<Partition>>>,
-    stopping: AtomicBool,
-}
-
-/// Where a tenant's work goes.
-enum Door {
-    Open(Arc<TenantHandle>),
-    Quarantined,
-}
+pub struct Tenants(Arc<Registry>);
 
 impl Tenants {
     pub(crate) fn new(shared: Shared, arbiters: Vec<ArbiterHandle>) -> Self {
-        Self(Arc::new(Inner {
-            shared,
-            arbiters,
-            partitions: Mutex::default(),
-            revoked: Mutex::default(),
-            stopping: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Registry::new(shared, arbiters)))
     }
 
     /// This node owns the partition from now on. Tenants of an earlier epoch are stopped.
@@ -197,6 +175,18 @@ impl Tenants {
         ticked.iter().for_each(|handle| handle.tick());
     }
 
+    /// Lets a tenant in quarantine try again with its next work. Its campaigns stay paused until somebody resumes them.
+    /// Tells whether it was in quarantine.
+    pub fn release(&self, tenant: TenantId) -> bool {
+        let mut partitions = self.0.partitions();
+        let released = partitions.values_mut().any(|owned| {
+            let quarantined = matches!(owned.tenants.get(&tenant), Some(Entry::Quarantined { .. }));
+            quarantined && owned.tenants.remove(&tenant).is_some()
+        });
+        self.0.count(&partitions);
+        released
+    }
+
     /// Gives all tenants that have actors here, or are in quarantine.
     pub fn status(&self) -> Vec<TenantStatus> {
         let partitions = self.0.partitions();
@@ -268,116 +258,6 @@ impl Tenants {
     }
 }
 
-impl Inner {
-    fn partitions(&self) -> MutexGuard<'_, HashMap<Partition, OwnedPartition>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Finds the tenant, or starts its actors.
-    fn door(&self, partition: Partition, tenant: TenantId) -> Result<Door, DeliverError> {
-        let mut partitions = self.partitions();
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(DeliverError::Stopping);
-        }
-        let owned = partitions.get_mut(&partition).filter(|owned| !owned.frozen);
-        let owned = owned.ok_or(DeliverError::NotOwner)?;
-        let epoch = owned.epoch;
-        let entry = owned.tenants.entry(tenant).or_insert_with(|| {
-            let identity = Identity {
-                tenant,
-                partition,
-                epoch,
-            };
-            let arbiter = &self.arbiters[arbiter_of(tenant, self.arbiters.len())];
-            Entry::Active(TenantHandle::start(identity, self.shared.clone(), arbiter))
-        });
-        Ok(match entry {
-            Entry::Active(handle) => {
-                handle.worked();
-                Door::Open(handle.clone())
-            }
-            Entry::Quarantined { .. } => Door::Quarantined,
-        })
-    }
-
-    /// Lets nothing into the partitions any more and gives their active tenants.
-    fn freeze(&self, which: impl Fn(Partition) -> bool) -> Vec<Arc<TenantHandle>> {
-        let mut handles = Vec::new();
-        for (partition, owned) in self.partitions().iter_mut() {
-            if which(*partition) {
-                owned.frozen = true;
-                handles.extend(owned.active().cloned());
-            }
-        }
-        handles.iter().for_each(|handle| handle.freeze());
-        handles
-    }
-
-    fn attend_to(&self, notice: Notice) {
-        match notice {
-            Notice::EpochGone(partition, epoch) => self.lost(partition, epoch),
-            Notice::Quarantined(identity, reason) => self.quarantine(&identity, reason),
-            Notice::Vanished(identity) => {
-                let mut partitions = self.partitions();
-                let owned = partitions.get_mut(&identity.partition);
-                let handle = owned.and_then(|owned| owned.take(&identity));
-                drop(partitions);
-                handle.iter().for_each(|handle| handle.stop());
-            }
-        }
-    }
-
-    /// A later owner has taken the partition over.
-    fn lost(&self, partition: Partition, epoch: Epoch) {
-        let mut partitions = self.partitions();
-        if partitions
-            .get(&partition)
-            .is_none_or(|owned| owned.epoch != epoch)
-        {
-            return;
-        }
-        let owned = partitions.remove(&partition);
-        self.shared.metrics.partitions_now(partitions.len());
-        drop(partitions);
-        tracing::warn!(
-            partition = partition.0,
-            epoch = epoch.0,
-            "a later owner has taken the partition over"
-        );
-        owned.iter().for_each(stop_all);
-        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.retain(|listener| listener.send(partition).is_ok());
-    }
-
-    fn quarantine(&self, identity: &Arc<Identity>, reason: String) {
-        let mut partitions = self.partitions();
-        let Some(owned) = partitions.get_mut(&identity.partition) else {
-            return;
-        };
-        let Some(handle) = owned.take(identity) else {
-            return;
-        };
-        tracing::error!(tenant.id = %identity.tenant, reason, "the tenant is in quarantine");
-        owned.quarantine(identity.tenant, reason, self.shared.clock.now());
-        self.count(&partitions);
-        drop(partitions);
-        handle.stop();
-        handle.world.pause(PauseScope::Tenant, PauseReason::Quarantined);
-    }
-
-    fn count(&self, partitions: &HashMap<Partition, OwnedPartition>) {
-        let (mut active, mut restarting, mut quarantined) = (0, 0, 0);
-        for entry in partitions.values().flat_map(|owned| owned.tenants.values()) {
-            match entry {
-                Entry::Active(handle) if handle.is_restarting() => restarting += 1,
-                Entry::Active(_) => active += 1,
-                Entry::Quarantined { .. } => quarantined += 1,
-            }
-        }
-        self.shared.metrics.tenants_now(active, restarting, quarantined);
-    }
-}
-
 /// Waits for room in front of the tenant and puts the work in.
 async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<()>, Retired> {
     let world = &handle.world;
@@ -402,11 +282,17 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         }
         Work::Events(events) => {
             let permit = world.billing.gate().admit(events.len()).await?;
-            let (receipt, promise) = Receipt::new(1, permit);
-            world.billing.tell(BillingMessage::Apply {
-                events: events.clone(),
-                receipt: Some(receipt),
-            });
+            let parts = events.chunks(EVENTS_PER_COMMIT_MOST);
+            let (receipt, promise) = Receipt::new(parts.len(), permit);
+            if events.is_empty() {
+                receipt.part_done();
+            }
+            for events in parts {
+                world.billing.tell(BillingMessage::Apply {
+                    events: events.to_vec(),
+                    receipt: Some(receipt.clone()),
+                });
+            }
             Ok(promise)
         }
     }
@@ -417,10 +303,6 @@ async fn drain(handles: &[Arc<TenantHandle>], within: Duration) {
     if timeout(within, drained).await.is_err() {
         tracing::warn!("attempts were left in flight");
     }
-}
-
-fn stop_all(owned: &OwnedPartition) {
-    owned.active().for_each(|handle| handle.stop());
 }
 
 fn status_of(partition: Partition, tenant: TenantId, entry: &Entry) -> TenantStatus {
@@ -445,10 +327,4 @@ const fn kind_of(work: &Work) -> Kind {
         Work::Send { .. } => Kind::SendQueue,
         Work::Events(_) => Kind::BillingCounter,
     }
-}
-
-/// Spreads tenants over arbiters by the random tail of their ids.
-fn arbiter_of(tenant: TenantId, arbiters: usize) -> usize {
-    let tail = usize::from(tenant.0.as_bytes()[15]);
-    tail % arbiters
 }

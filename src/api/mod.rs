@@ -8,7 +8,7 @@ mod billing;
 mod body;
 pub mod campaigns;
 mod context;
-pub mod dead_letters;
+mod dead_letters;
 mod docs;
 mod error;
 mod health;
@@ -21,7 +21,7 @@ pub mod refused;
 mod reply;
 mod senders;
 mod server;
-pub mod suppressions;
+mod suppressions;
 mod templates;
 pub mod upload;
 

@@ -135,7 +135,9 @@ async fn a_message_tells_its_story() {
         serde_json::from_value(json!({"sender_id": test.sender.0, "to": to, "text": "Olá"})).expect("a body")
     };
     let mut transaction = test.rows.begin_for(test.tenant).await.expect("a transaction");
-    let accepted = messages::store(&mut transaction, test.tenant, &body("+55 11 90000-0001")).await.expect("stored");
+    let accepted = messages::store(&mut transaction, test.tenant, &body("+55 11 90000-0001"))
+        .await
+        .expect("stored");
     let refused = messages::store(&mut transaction, test.tenant, &body("nobody")).await;
     assert!(matches!(refused, Err(Refused::Invalid { field: "to", .. })));
     transaction.commit().await.expect("committed");

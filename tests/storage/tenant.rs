@@ -82,7 +82,9 @@ impl TestTenant {
             .iter()
             .map(|recipient| read(&reader, &json!({"recipient": recipient, "name": "Ana"})));
         let mut transaction = self.rows.begin_for(self.tenant).await.expect("a transaction");
-        let report = add_few(&mut transaction, self.tenant, campaign, rows).await.expect("added");
+        let report = add_few(&mut transaction, self.tenant, campaign, rows)
+            .await
+            .expect("added");
         transaction.commit().await.expect("committed");
         report
     }

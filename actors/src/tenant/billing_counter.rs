@@ -1,7 +1,6 @@
 //! The only writer of a tenant's ledger: decides what the plan allows, and has at most one commit in flight, in which
 //! all that waited meanwhile goes together.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use domain::campaign::PauseReason;
@@ -10,18 +9,17 @@ use domain::retry::HELD_DELAY;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
-use crate::delays::Delays;
-use crate::limits::{CLAIMS_PER_COMMIT_MOST, EVENTS_PER_COMMIT_MOST, POISON_TRIES, UNAPPLIED_EVERY};
+use crate::limits::{EVENTS_PER_COMMIT_MOST, HEAD_FRESH, POISON_TRIES, UNAPPLIED_EVERY};
 use crate::metrics::{Cause, Kind};
-use crate::ports::{BillingHead, CommitError, Committed, PauseScope, TenantCommit};
-use crate::tenant::commit::{Batch, without_doubles};
+use crate::ports::{BillingHead, CommitError, Committed, PauseScope};
+use crate::tenant::commit::Batch;
+use crate::tenant::intake::Intake;
+use crate::tenant::ledger_calls::{fault, read_head};
 use crate::tenant::proposal::{Proposal, Proposed};
-use crate::tenant::receipt::Receipt;
+use crate::tenant::receipt::{Item, Receipt};
 use crate::tenant::send_queue::{SendMessage, hand_back};
+use crate::tenant::sending::abandon;
 use crate::tenant::{World, guarded, until_available};
-
-/// How often the head may move under one batch before the ledger counts as broken.
-const MOVES_MOST: u32 = 10;
 
 /// What `BillingCounter` is told.
 #[derive(Debug)]
@@ -43,29 +41,27 @@ pub(crate) enum BillingMessage {
         call: u64,
         result: Result<BillingHead, CommitError>,
     },
+    /// The head was read again before blocking.
+    Fresh(Result<BillingHead, CommitError>),
     /// These stored events have not been applied.
     Backlog(Vec<EventId>),
     /// A second has passed.
     Tick,
 }
 
-/// Waits for a commit to take it along.
-#[derive(Debug)]
-struct WaitingEvents {
-    events: Vec<EventId>,
-    receipt: Option<Arc<Receipt>>,
-}
-
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
-    world: Arc<World>,
-    head: BillingHead,
-    calls: u64,
-    proposals: VecDeque<Proposal>,
-    events: VecDeque<WaitingEvents>,
-    looked_at: Instant,
+    pub(super) world: Arc<World>,
+    pub(super) head: BillingHead,
+    pub(super) calls: u64,
+    pub(super) intake: Intake,
+    pub(super) looked_at: Instant,
     /// The plan allowed less than was asked for: pause once what it allows is claimed.
-    blocked: bool,
+    pub(super) blocked: bool,
+    /// When the head was last heard of.
+    pub(super) head_at: Instant,
+    /// The head is being read before blocking.
+    pub(super) refreshing: bool,
 }
 
 impl Behaviour for BillingCounter {
@@ -85,25 +81,27 @@ impl Behaviour for BillingCounter {
             world: world.clone(),
             head,
             calls: last_call,
-            proposals: VecDeque::new(),
-            events: VecDeque::new(),
+            intake: Intake::default(),
             looked_at: Instant::now(),
             blocked: false,
+            head_at: Instant::now(),
+            refreshing: false,
         };
-        counter.wait_for_commit(backlog, None);
-        counter.resume()?;
+        counter.intake.apply(backlog, None);
+        counter.resume();
         Ok(counter)
     }
 
     fn handle(&mut self, message: &mut Option<BillingMessage>) -> Result<(), Fault> {
         match message.take() {
-            Some(BillingMessage::Propose(proposal)) => self.proposals.push_back(proposal),
-            Some(BillingMessage::Apply { events, receipt }) => self.wait_for_commit(events, receipt),
+            Some(BillingMessage::Propose(proposal)) => self.intake.propose(proposal),
+            Some(BillingMessage::Apply { events, receipt }) => self.intake.apply(events, receipt),
             Some(BillingMessage::Ended { call, result }) if self.waits_for(call) => self.ended(result)?,
             Some(BillingMessage::Head { call, result }) if self.waits_for(call) => {
                 self.head_read(result.map_err(fault)?)?;
             }
-            Some(BillingMessage::Backlog(events)) => self.wait_for_commit(events, None),
+            Some(BillingMessage::Fresh(result)) => self.refreshed(result.map_err(fault)?),
+            Some(BillingMessage::Backlog(events)) => self.intake.apply(events, None),
             Some(BillingMessage::Tick) => self.look_for_events(),
             Some(BillingMessage::Ended { .. } | BillingMessage::Head { .. }) | None => {}
         }
@@ -130,28 +128,19 @@ impl BillingCounter {
         batch.as_ref().is_some_and(|batch| batch.call == call)
     }
 
-    fn wait_for_commit(&mut self, events: Vec<EventId>, receipt: Option<Arc<Receipt>>) {
-        if events.is_empty() {
-            receipt.iter().for_each(|receipt| receipt.part_done());
-            return;
-        }
-        self.events.push_back(WaitingEvents { events, receipt });
-    }
-
     /// Goes on with what the last incarnation had in flight, or gives it up if it keeps failing.
-    fn resume(&mut self) -> Result<(), Fault> {
+    fn resume(&mut self) {
         let poison = {
             let mut batch = self.world.commit.batch();
             let Some(waiting) = batch.as_mut() else {
-                return Ok(());
+                return;
             };
             waiting.failures += 1;
             waiting.uncertain = true;
             batch.take_if(|batch| batch.failures >= POISON_TRIES)
         };
         let Some(poison) = poison else {
-            self.call();
-            return Ok(());
+            return self.call();
         };
         tracing::error!(tenant.id = %self.world.tenant(), claims = poison.claims.len(), events = poison.events.len(),
             "giving up a commit that failed too often");
@@ -160,8 +149,8 @@ impl BillingCounter {
             .metrics
             .restarted(Kind::BillingCounter, Cause::Poison);
         poison.receipts.iter().for_each(|receipt| receipt.part_done());
-        hand_back(&self.world, items(poison.claims), HELD_DELAY);
-        Ok(())
+        let items = abandon(&self.world, poison.claims);
+        hand_back(&self.world, items, HELD_DELAY);
     }
 
     /// Puts all that waits into one commit, unless one is in flight.
@@ -170,7 +159,7 @@ impl BillingCounter {
             return;
         }
         let claims = self.next_claims();
-        let (events, receipts) = self.next_events();
+        let (events, receipts) = self.intake.next_events();
         if claims.is_empty() && events.is_empty() {
             return;
         }
@@ -180,23 +169,40 @@ impl BillingCounter {
 
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.
     fn next_claims(&mut self) -> Vec<Proposed> {
-        let mut claims = Vec::new();
-        while let Some(proposal) = self.proposals.front_mut() {
-            let room = CLAIMS_PER_COMMIT_MOST - claims.len();
-            if room == 0 {
-                break;
-            }
-            claims.append(&mut proposal.take(room));
-            if proposal.len() == 0 {
-                self.proposals.pop_front();
-            }
+        if self.refreshes_first() {
+            return Vec::new();
         }
-        let mut claims = without_doubles(claims);
+        let mut claims = self.intake.next_claims();
         self.block_beyond_plan(&mut claims);
         claims
     }
 
-    fn block_beyond_plan(&mut self, claims: &mut Vec<Proposed>) {
+    /// Reads the head before an old one is taken as a reason to block: the plan or the period may have changed since.
+    fn refreshes_first(&mut self) -> bool {
+        if self.intake.wanted() <= room_of(&self.head) || self.head_at.elapsed() < HEAD_FRESH {
+            return false;
+        }
+        if !std::mem::replace(&mut self.refreshing, true) {
+            let world = self.world.clone();
+            self.world.spawn(async move {
+                let result = guarded(read_head(&world)).await;
+                let result = result.unwrap_or_else(|panic| Err(CommitError::Broken(panic)));
+                world.billing.tell(BillingMessage::Fresh(result));
+            });
+        }
+        true
+    }
+
+    fn refreshed(&mut self, head: BillingHead) {
+        self.refreshing = false;
+        self.head_at = Instant::now();
+        // A commit may have overtaken the reading.
+        if head.seq >= self.head.seq {
+            self.head = head;
+        }
+    }
+
+    pub(super) fn block_beyond_plan(&mut self, claims: &mut Vec<Proposed>) {
         let room = room_of(&self.head);
         if claims.len() <= room {
             return;
@@ -210,135 +216,15 @@ impl BillingCounter {
     }
 
     /// Pauses the tenant's campaigns. Not before the last allowed claim is committed, or it would find itself paused.
-    fn pause_if_blocked(&mut self) {
+    pub(super) fn pause_if_blocked(&mut self) {
         if std::mem::take(&mut self.blocked) {
             self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
         }
     }
 
-    fn next_events(&mut self) -> (Vec<EventId>, Vec<Arc<Receipt>>) {
-        let (mut events, mut receipts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        while let Some(waiting) = self.events.front() {
-            if !events.is_empty() && events.len() + waiting.events.len() > EVENTS_PER_COMMIT_MOST {
-                break;
-            }
-            let Some(waiting) = self.events.pop_front() else {
-                break;
-            };
-            events.extend(waiting.events.into_iter().filter(|event| seen.insert(*event)));
-            receipts.extend(waiting.receipt);
-        }
-        (events, receipts)
-    }
-
-    /// Calls the ledger with the batch in flight.
-    fn call(&mut self) {
-        self.calls += 1;
-        let call = self.calls;
-        let (claims, events) = {
-            let mut batch = self.world.commit.batch();
-            let Some(batch) = batch.as_mut() else {
-                return;
-            };
-            batch.call = call;
-            batch.wishes()
-        };
-        let work = TenantCommit {
-            tenant: self.world.tenant(),
-            epoch: self.world.identity.epoch,
-            expected_seq: self.head.seq,
-            claims,
-            deadline: self.world.shared.settings.claim_deadline,
-            events,
-        };
-        let answer = self.world.shared.ports.ledger.commit(work);
-        let world = self.world.clone();
-        self.world.spawn(async move {
-            let running = world.commit.running();
-            let _turn = running.lock().await;
-            let result = guarded(answer).await;
-            let result = result.unwrap_or_else(|panic| Err(CommitError::Broken(panic)));
-            world.billing.tell(BillingMessage::Ended { call, result });
-        });
-    }
-
-    fn ended(&mut self, result: Result<Committed, CommitError>) -> Result<(), Fault> {
-        match result {
-            Ok(committed) => self.committed(committed),
-            Err(CommitError::HeadMoved { head }) => self.moved(head)?,
-            Err(CommitError::Unavailable(reason)) => self.outage(&reason),
-            Err(error) => return Err(fault(error)),
-        }
-        Ok(())
-    }
-
-    fn committed(&mut self, committed: Committed) {
-        self.head = committed.head;
-        let Some(batch) = self.world.commit.batch().take() else {
-            return;
-        };
-        self.pause_if_blocked();
-        let deadline = batch.since + self.world.shared.settings.claim_deadline;
-        let proposed = !batch.claims.is_empty();
-        let to_send = batch.settle(committed.claimed, deadline);
-        if proposed {
-            self.world.send_queue.tell(SendMessage::Claimed(to_send));
-        }
-    }
-
-    /// Goes on from another head. What certainly was not committed is cut to what that head allows.
-    fn moved(&mut self, head: BillingHead) -> Result<(), Fault> {
-        self.head = head;
-        let batch = self.world.commit.batch().take();
-        let Some(mut batch) = batch else {
-            return Ok(());
-        };
-        batch.moves += 1;
-        let moves = batch.moves;
-        if !batch.uncertain {
-            batch.since = Instant::now();
-            self.block_beyond_plan(&mut batch.claims);
-        }
-        if batch.claims.is_empty() && batch.events.is_empty() {
-            return Ok(());
-        }
-        *self.world.commit.batch() = Some(batch);
-        if moves > MOVES_MOST {
-            return Err(Fault::Tenant("the ledger's head keeps moving".to_owned()));
-        }
-        self.call();
-        Ok(())
-    }
-
-    /// Reads the head again, for as long as it takes, before deciding anything.
-    fn outage(&mut self, reason: &str) {
-        tracing::warn!(tenant.id = %self.world.tenant(), reason, "a commit's outcome is not known");
-        let call = self.calls;
-        if let Some(batch) = self.world.commit.batch().as_mut() {
-            batch.uncertain = true;
-        }
-        let world = self.world.clone();
-        self.world.spawn(async move {
-            let result = guarded(read_head(&world)).await;
-            let result = result.unwrap_or_else(|panic| Err(CommitError::Broken(panic)));
-            world.billing.tell(BillingMessage::Head { call, result });
-        });
-    }
-
-    fn head_read(&mut self, head: BillingHead) -> Result<(), Fault> {
-        if head.seq == self.head.seq
-            && let Some(batch) = self.world.commit.batch().as_mut()
-        {
-            batch.since = Instant::now();
-        }
-        self.head = head;
-        self.call();
-        Ok(())
-    }
-
     /// Looks for stored events that nobody applied.
     fn look_for_events(&mut self) {
-        if self.looked_at.elapsed() < UNAPPLIED_EVERY || !self.events.is_empty() {
+        if self.looked_at.elapsed() < UNAPPLIED_EVERY || self.intake.has_events() {
             return;
         }
         self.looked_at = Instant::now();
@@ -363,33 +249,6 @@ fn room_of(head: &BillingHead) -> usize {
     })
 }
 
-fn items(claims: Vec<Proposed>) -> Vec<crate::tenant::receipt::Item> {
+fn items(claims: Vec<Proposed>) -> Vec<Item> {
     claims.into_iter().map(|claim| claim.item).collect()
-}
-
-/// Takes the tenant over and reads its head, waiting for the database.
-async fn read_head(world: &World) -> Result<BillingHead, CommitError> {
-    let mut delays = Delays::of_dependency();
-    loop {
-        let answer = world
-            .shared
-            .ports
-            .ledger
-            .take_over(world.tenant(), world.identity.epoch);
-        match answer.await {
-            Err(CommitError::Unavailable(reason)) => {
-                tracing::warn!(tenant.id = %world.tenant(), reason, "waiting for the ledger");
-            }
-            Err(CommitError::HeadMoved { head }) => return Ok(head),
-            answer => return answer,
-        }
-        tokio::time::sleep(delays.next()).await;
-    }
-}
-
-fn fault(error: CommitError) -> Fault {
-    match error {
-        CommitError::EpochGone { .. } => Fault::EpochGone,
-        other => Fault::Tenant(other.to_string()),
-    }
 }

@@ -9,8 +9,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::ports::{Claim, Claimed};
-use crate::tenant::proposal::{Proposed, ToSend};
+use crate::tenant::World;
+use crate::tenant::proposal::Proposed;
 use crate::tenant::receipt::Receipt;
+use crate::tenant::sending::ToSend;
 
 /// What one commit is about.
 #[derive(Debug)]
@@ -54,7 +56,8 @@ impl Batch {
     }
 
     /// Sorts what was claimed from what was stale. All of it is durable now, so all receipts are kept.
-    pub(crate) fn settle(self, claimed: Vec<Claimed>, deadline: Instant) -> Vec<ToSend> {
+    pub(crate) fn settle(self, world: &Arc<World>, claimed: Vec<Claimed>) -> Vec<ToSend> {
+        let deadline = self.since + world.shared.settings.claim_deadline;
         let mut claimed: HashMap<AttemptId, Claimed> = claimed
             .into_iter()
             .map(|claimed| (claimed.attempt, claimed))
@@ -62,11 +65,7 @@ impl Batch {
         let mut to_send = Vec::with_capacity(claimed.len());
         for Proposed { item, live } in self.claims {
             if let Some(claimed) = claimed.remove(&live.id()) {
-                to_send.push(ToSend {
-                    claimed,
-                    live,
-                    deadline,
-                });
+                to_send.push(ToSend::new(world.clone(), claimed, live, deadline));
             }
             item.done();
         }

@@ -2,6 +2,8 @@
 
 pub(crate) mod billing_counter;
 pub(crate) mod commit;
+pub(crate) mod intake;
+mod ledger_calls;
 pub(crate) mod proposal;
 pub(crate) mod rate_limiter;
 pub(crate) mod receipt;

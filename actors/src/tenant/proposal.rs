@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::{AttemptId, SenderId};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::gate::Port;
 use crate::metrics::Metrics;
-use crate::ports::{Claim, Claimed};
+use crate::ports::Claim;
 use crate::tenant::receipt::Item;
 use crate::tenant::send_queue::SendMessage;
 
@@ -137,12 +136,4 @@ impl Drop for Proposal {
             self.home.tell(SendMessage::Lost { sender, claims });
         }
     }
-}
-
-/// A message that is this tenant's to send now.
-#[derive(Debug)]
-pub(crate) struct ToSend {
-    pub(crate) claimed: Claimed,
-    pub(crate) live: LiveAttempt,
-    pub(crate) deadline: Instant,
 }

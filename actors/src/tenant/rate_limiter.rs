@@ -62,6 +62,7 @@ impl Behaviour for RateLimiter {
     const KIND: Kind = Kind::RateLimiter;
 
     async fn recover(world: Arc<World>) -> Result<Self, Fault> {
+        world.send_queue.tell(SendMessage::LeasesLost);
         Ok(Self {
             world,
             entries: HashMap::new(),

@@ -17,10 +17,10 @@ use crate::limits::{
 };
 use crate::metrics::Kind;
 use crate::tenant::billing_counter::BillingMessage;
-use crate::tenant::proposal::{Proposal, Proposed, ToSend};
+use crate::tenant::proposal::{Proposal, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::receipt::{Item, Receipt};
-use crate::tenant::sending::send;
+use crate::tenant::sending::{ToSend, send};
 use crate::tenant::waiting::Waiting;
 use crate::tenant::{World, give_back, until_available};
 
@@ -44,6 +44,8 @@ pub(crate) enum SendMessage {
     Blocked(Vec<Proposed>),
     /// There is room in flight again.
     Landed,
+    /// `RateLimiter` has started anew and knows of no wish.
+    LeasesLost,
     /// A second has passed.
     Tick,
     /// Start nothing any more.
@@ -78,8 +80,7 @@ impl Behaviour for SendQueue {
         if let Some(SendMessage::Claimed(to_send)) = message {
             // One by one, so that a failure leaves the others in the message.
             while let Some(next) = to_send.pop() {
-                let world = self.world.clone();
-                self.world.spawn(send(world, next));
+                self.world.spawn(send(next));
             }
             self.pump_all();
             return Ok(());
@@ -99,6 +100,10 @@ impl Behaviour for SendQueue {
                 self.pump_all();
             }
             Some(SendMessage::Landed) => self.pump_all(),
+            Some(SendMessage::LeasesLost) => {
+                self.waiting.values_mut().for_each(|waiting| waiting.asked = None);
+                self.pump_all();
+            }
             Some(SendMessage::Tick) => self.tick(),
             Some(SendMessage::Freeze) => self.frozen = true,
             Some(SendMessage::Claimed(_)) | None => {}
@@ -107,7 +112,7 @@ impl Behaviour for SendQueue {
     }
 
     fn bury(world: &Arc<World>, message: SendMessage) {
-        // Claimed messages that cannot be started become unknown at their deadline; their attempts end here.
+        // Claimed messages that are dropped unsent go back by themselves.
         if let SendMessage::Blocked(claims) | SendMessage::Lost { claims, .. } = message {
             let items = claims.into_iter().map(|claim| claim.item).collect();
             hand_back(world, items, HELD_DELAY);

@@ -1,6 +1,7 @@
 //! One attempt after its claim: the call to Meta, the decision about its outcome, and storing it. A task of its own, which
 //! no crash of an actor ends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use domain::meta_error::ErrorClass;
@@ -8,11 +9,12 @@ use domain::retry::{Failure, Next, Stop, decide};
 use tokio::time::Instant;
 
 use crate::delays::before_attempt;
-use crate::limits::IN_FLIGHT_MOST;
-use crate::ports::{Claimed, PauseScope, SendOutcome, Settled, Verdict};
+use crate::limits::{GIVE_BACK_DELAY, IN_FLIGHT_MOST};
+use crate::ports::{Claim, Claimed, PauseScope, SendOutcome, Settled, Verdict};
 use crate::tenant::billing_counter::BillingMessage;
-use crate::tenant::proposal::ToSend;
+use crate::tenant::proposal::{LiveAttempt, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
+use crate::tenant::receipt::Item;
 use crate::tenant::{World, guarded, until_available};
 
 /// What an outcome means.
@@ -23,19 +25,113 @@ struct Judgement {
     class: Option<ErrorClass>,
 }
 
+/// A message that is this tenant's to send now. Dropped unsent, it goes back to `planned` and its reservation is given
+/// back: nothing of it has left.
+#[derive(Debug)]
+pub(crate) struct ToSend(Option<Paid>);
+
+/// What [`ToSend`] holds until somebody takes it.
+struct Paid {
+    world: Arc<World>,
+    claimed: Claimed,
+    live: LiveAttempt,
+    deadline: Instant,
+}
+
+impl fmt::Debug for Paid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Paid").field(&self.claimed.attempt).finish()
+    }
+}
+
+impl ToSend {
+    pub(crate) const fn new(
+        world: Arc<World>,
+        claimed: Claimed,
+        live: LiveAttempt,
+        deadline: Instant,
+    ) -> Self {
+        Self(Some(Paid {
+            world,
+            claimed,
+            live,
+            deadline,
+        }))
+    }
+}
+
+impl Drop for ToSend {
+    fn drop(&mut self) {
+        if let Some(paid) = self.0.take() {
+            let world = paid.world.clone();
+            world.spawn(unsent(paid));
+        }
+    }
+}
+
+async fn unsent(paid: Paid) {
+    let claim = Claim {
+        message: paid.claimed.message,
+        attempt: paid.claimed.attempt,
+    };
+    settle_unsent(&paid.world, claim).await;
+}
+
+/// Puts a message back whose call was never begun, if it was claimed at all.
+async fn settle_unsent(world: &Arc<World>, claim: Claim) {
+    let verdict = Verdict::Retry {
+        due_at: world.shared.clock.after(GIVE_BACK_DELAY),
+        counts: false,
+        code: None,
+        reason: "the tenant's actors stopped before the call".to_owned(),
+    };
+    settle(world, claim, verdict).await;
+    world.shared.metrics.settled("retry", None);
+}
+
+/// Puts back those of the claims that a call to the ledger committed and nobody heard of. None of them was sent. Gives
+/// their items, whose promises are the caller's to keep or break.
+pub(crate) fn abandon(world: &Arc<World>, claims: Vec<Proposed>) -> Vec<Item> {
+    let (items, attempts): (Vec<_>, Vec<_>) = claims
+        .into_iter()
+        .map(|proposed| {
+            let claim = proposed.claim();
+            (proposed.item, (claim, proposed.live))
+        })
+        .unzip();
+    let abandoned = world.clone();
+    world.spawn(async move {
+        let running = abandoned.commit.running();
+        // A call to the ledger that still runs may claim them yet.
+        drop(running.lock().await);
+        for (claim, _live) in attempts {
+            settle_unsent(&abandoned, claim).await;
+        }
+    });
+    items
+}
+
 /// Sends one claimed message and stores how it ended.
-pub(crate) async fn send(world: Arc<World>, to_send: ToSend) {
-    let ToSend {
+pub(crate) async fn send(mut to_send: ToSend) {
+    let Some(paid) = to_send.0.take() else {
+        return;
+    };
+    let Paid {
+        world,
         claimed,
         live,
         deadline,
-    } = to_send;
+    } = paid;
     let claimed = Arc::new(claimed);
     let outcome = call(&world, &claimed, deadline).await;
     let judgement = judge(&world, outcome, claimed.counted_before);
     stop(&world, &claimed, judgement.stop);
     let (name, class) = (name_of(&judgement.verdict), judgement.class);
-    settle(&world, &claimed, judgement.verdict).await;
+    let claim = Claim {
+        message: claimed.message,
+        attempt: claimed.attempt,
+    };
+    settle(&world, claim, judgement.verdict).await;
     world.shared.metrics.settled(name, class);
     drop(live);
     world.landed();
@@ -116,11 +212,11 @@ fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop) {
 }
 
 /// Stores the outcome, for as long as it takes; the attempt stays live meanwhile.
-async fn settle(world: &Arc<World>, claimed: &Claimed, verdict: Verdict) {
+async fn settle(world: &Arc<World>, claim: Claim, verdict: Verdict) {
     let settled = Settled {
         tenant: world.tenant(),
-        message: claimed.message,
-        attempt: claimed.attempt,
+        message: claim.message,
+        attempt: claim.attempt,
         verdict,
     };
     let messages = &world.shared.ports.messages;
@@ -132,7 +228,7 @@ async fn settle(world: &Arc<World>, claimed: &Claimed, verdict: Verdict) {
         }),
         Ok(None) => {}
         Err(panic) => {
-            tracing::error!(tenant.id = %world.tenant(), attempt = %claimed.attempt, panic, "an outcome is lost; it becomes unknown");
+            tracing::error!(tenant.id = %world.tenant(), attempt = %claim.attempt, panic, "an outcome is lost; it becomes unknown");
         }
     }
 }

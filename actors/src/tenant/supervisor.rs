@@ -18,6 +18,7 @@ use crate::metrics::{Cause, Kind};
 use crate::tenant::billing_counter::{BillingCounter, BillingMessage};
 use crate::tenant::rate_limiter::{LimiterMessage, RateLimiter};
 use crate::tenant::send_queue::{SendMessage, SendQueue};
+use crate::tenant::sending::abandon;
 use crate::tenant::{Identity, Notice, Shared, World};
 
 /// What others hold of an active tenant.
@@ -96,7 +97,7 @@ impl TenantHandle {
     pub(crate) fn retire_if_idle(&self, longest: Duration) -> bool {
         let worked_at = *self.worked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let world = &self.world;
-        if worked_at.elapsed() < longest || world.live.count() > 0 || world.commit.batch().is_some() {
+        if worked_at.elapsed() < longest || self.depth() > 0 || world.commit.batch().is_some() {
             return false;
         }
         if !world.send_queue.gate().retire_if_idle() {
@@ -116,7 +117,11 @@ impl TenantHandle {
         }
         self.orders.send_modify(|orders| orders.stop = true);
         wake(&self.world);
-        drop(self.world.commit.batch().take());
+        let left = self.world.commit.batch().take();
+        if let Some(left) = left {
+            // Broken promises: whoever delivered them keeps them.
+            drop(abandon(&self.world, left.claims));
+        }
     }
 }
 

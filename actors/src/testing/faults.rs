@@ -11,10 +11,14 @@ pub enum Trouble {
     CommitPanics,
     /// `commit` panics while it works, after nothing was committed.
     CommitPanicsLater,
+    /// `commit` panics after all was committed.
+    CommitPanicsDone,
     /// `commit` gets no answer; nothing was committed.
     CommitLost,
     /// `commit` gets no answer; all was committed.
     CommitAnswerLost,
+    /// `commit` gets no answer at once; all is committed after the head has been read again.
+    CommitLate,
     /// `commit` finds rows that make no sense.
     CommitBroken,
     /// `take_over` gets no answer.

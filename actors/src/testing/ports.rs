@@ -1,5 +1,6 @@
 //! The ports to the world in memory.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use domain::campaign::PauseReason;
@@ -21,6 +22,16 @@ const RATE: u32 = 1_000;
 impl Fakes {
     fn strikes(&self, tenant: TenantId, trouble: Trouble) -> bool {
         self.state().faults.strikes(tenant, trouble)
+    }
+
+    /// Commits between the reading of the head and the commit that follows it.
+    fn commit_late(&self, work: TenantCommit) -> impl Future<Output = ()> + Send + use<> {
+        let fakes = self.clone();
+        async move {
+            tokio::time::sleep(fakes.0.latency * 3 / 2).await;
+            // Its answer is lost.
+            drop(fakes.state().commit(&work));
+        }
     }
 }
 
@@ -52,6 +63,10 @@ impl Ledger for Fakes {
         );
         let fakes = self.clone();
         async move {
+            if fakes.strikes(tenant, Trouble::CommitLate) {
+                drop(tokio::spawn(fakes.commit_late(work)));
+                return Err(CommitError::Unavailable("on demand".to_owned()));
+            }
             fakes.latency().await;
             assert!(
                 !fakes.strikes(tenant, Trouble::CommitPanicsLater),
@@ -64,6 +79,10 @@ impl Ledger for Fakes {
                 return Err(CommitError::Unavailable("on demand".to_owned()));
             }
             let committed = fakes.state().commit(&work);
+            assert!(
+                !fakes.strikes(tenant, Trouble::CommitPanicsDone),
+                "commit panics when done, on demand"
+            );
             if fakes.strikes(tenant, Trouble::CommitAnswerLost) {
                 return Err(CommitError::Unavailable("on demand".to_owned()));
             }

@@ -8,7 +8,7 @@ use actors::testing::Trouble;
 use domain::campaign::PauseReason;
 use domain::message::MessageState;
 
-use crate::rig::{PARTITION, in_paused_time, sender};
+use crate::rig::{PARTITION, in_paused_time, send, sender};
 
 #[test]
 fn a_plan_blocks_at_its_limit_exactly() {
@@ -115,5 +115,47 @@ fn events_that_nobody_delivers_are_found() {
         rig.fakes.capture(messages[0]);
         rig.run(tenant, 15).await;
         assert_eq!(rig.fakes.head(tenant).captured, 1);
+    });
+}
+
+#[test]
+fn a_plan_that_is_raised_sends_on() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(Some(10)), sender());
+        let messages = rig.fakes.queued(tenant, sender, 30);
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 5).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 10);
+        {
+            let mut state = rig.fakes.state();
+            state.paused.clear();
+            let head = &mut state.tenants.get_mut(&tenant).expect("a tenant").head;
+            head.limit = Some(25);
+        }
+        rig.run(tenant, 60).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 25);
+        assert_eq!(rig.fakes.state().over_limit, 0);
+    });
+}
+
+#[test]
+fn a_commit_that_comes_late_charges_once_and_sends_once() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(Some(1)), sender());
+        let messages = rig.fakes.queued(tenant, sender, 1);
+        rig.fakes.trouble(tenant, Trouble::CommitLate, 1);
+        let work = send(sender, &messages);
+        let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;
+        delivered.expect("delivered");
+        rig.run(tenant, 40).await;
+        let state = rig.fakes.state();
+        let accepted = state
+            .messages
+            .values()
+            .filter(|row| row.state == MessageState::Accepted);
+        assert_eq!(accepted.count(), 1);
+        assert_eq!(state.tenants[&tenant].head.held, 1);
+        assert!(state.messages.values().all(|row| row.claims == 1));
+        assert!(state.pauses.is_empty());
     });
 }

@@ -1,6 +1,7 @@
 //! Tests of the tree at its doors, in paused time, against the world in memory.
 
 mod billing;
+mod chaos;
 mod ownership;
 mod rig;
 mod sending;

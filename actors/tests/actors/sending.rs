@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use actors::ports::{PauseScope, Refusal, SendOutcome};
+use actors::tenants::Work;
 use actors::testing::Trouble;
 use domain::campaign::PauseReason;
-use domain::message::MessageState;
+use domain::message::{Lane, MessageState};
 use tokio::time::Instant;
 
-use crate::rig::{in_paused_time, sender};
+use crate::rig::{PARTITION, in_paused_time, sender};
 
 fn refused(code: i32, transient: bool) -> SendOutcome {
     SendOutcome::Refused(Refusal {
@@ -184,5 +185,30 @@ fn what_waits_too_long_goes_back_to_planned() {
         let accepted = rig.count(tenant, MessageState::Accepted);
         assert!((4..=9).contains(&accepted), "{accepted} accepted");
         assert!(rig.fakes.state().given_back.len() >= 40);
+    });
+}
+
+#[test]
+fn single_messages_overtake_campaigns() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        rig.fakes.state().rates.insert(sender, 20);
+        let campaign = rig.fakes.queued(tenant, sender, 100);
+        let single = rig.fakes.queued(tenant, sender, 1);
+        let overtakes = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let started = Instant::now();
+            let work = Work::Send {
+                sender,
+                lane: Lane::Fast,
+                messages: single,
+            };
+            let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;
+            delivered.expect("delivered");
+            started.elapsed()
+        };
+        let (delivered, took) = tokio::join!(rig.deliver(tenant, sender, &campaign), overtakes);
+        delivered.expect("delivered");
+        assert!(took < Duration::from_millis(250), "took {took:?}");
     });
 }

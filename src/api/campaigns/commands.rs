@@ -223,7 +223,11 @@ async fn change_in(
 ///
 /// # Errors
 /// When there is no such campaign.
-pub async fn read(database: &Database, tenant: TenantId, campaign: CampaignId) -> Result<CampaignView, Refused> {
+pub async fn read(
+    database: &Database,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
     Ok(stored(database, tenant, campaign).await?.try_into()?)
 }
 

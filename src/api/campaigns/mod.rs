@@ -1,15 +1,15 @@
 //! Campaigns: created, filled, launched, watched and ended.
 
 mod commands;
-pub(super) mod http;
 mod live;
 mod preflight;
+pub(super) mod routes;
 mod shapes;
-pub(super) mod streams;
+mod streams;
 
 pub(in crate::api) use commands::checked_category;
 pub use commands::{cancel, create, launch, list, pause, read, resume, row_reader};
-pub(super) use http::routes;
 pub use live::LiveProgress;
 pub use preflight::preflight;
+pub(super) use routes::routes;
 pub use shapes::{CampaignBody, CampaignView, CostView, CountsView, PreflightView, ProgressView};

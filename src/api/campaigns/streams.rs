@@ -16,27 +16,27 @@ use crate::api::context::Context;
 use crate::api::error::{ApiError, Code};
 use crate::api::refused::Refused;
 use crate::api::reply::{self, Answer, finish};
-use crate::api::upload::{self, FileFormat, UploadReport};
+use crate::api::upload::{FileFormat, UploadReport, add_stream};
 
 /// The routes that stream.
 pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let with = context.clone();
     let with = warp::any().map(move || with.clone());
-    let upload = warp::path!("v1" / "campaigns" / Uuid / "recipients")
+    let recipients = warp::path!("v1" / "campaigns" / Uuid / "recipients")
         .and(warp::post())
         .and(tenant(context, Scope::Campaigns))
         .and(warp::header::optional::<String>("content-type"))
         .and(warp::body::stream())
         .and(with.clone())
         .then(|id, tenant, form: Option<String>, body, context| async move {
-            finish(add_recipients(context, tenant, id, form.as_deref(), body).await)
+            finish(upload(context, tenant, id, form.as_deref(), body).await)
         });
     let events = warp::path!("v1" / "campaigns" / Uuid / "events")
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(with)
         .then(|id, tenant, context| async move { finish(events(context, tenant, id).await) });
-    upload.or(events).unify().boxed()
+    recipients.or(events).unify().boxed()
 }
 
 /// Adds recipients to a draft, as they arrive: CSV with a header and a column `recipient`, or a JSON object a line. The other
@@ -47,7 +47,7 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         (status = 409, description = "It is not a draft any more"), (status = 415, description = "Neither CSV nor NDJSON"),
         (status = 422, description = "The file cannot be read to its end; good rows before are kept")),
     security(("api_key" = [])))]
-pub(in crate::api) async fn add_recipients<B: Buf + Send + 'static>(
+pub(in crate::api) async fn upload<B: Buf + Send + 'static>(
     context: Context,
     tenant: TenantId,
     id: Uuid,
@@ -61,12 +61,17 @@ pub(in crate::api) async fn add_recipients<B: Buf + Send + 'static>(
         let mut part = part.map_err(std::io::Error::other)?;
         Ok::<Bytes, std::io::Error>(part.copy_to_bytes(part.remaining()))
     });
-    let report = upload::add_stream(&context.app_rw, tenant, campaign, rows, format, body).await;
+    let report = add_stream(&context.app_rw, tenant, campaign, rows, format, body).await;
     reply::ok(&report.map_err(Refused::from)?)
 }
 
 fn format_of(form: Option<&str>) -> Result<FileFormat, ApiError> {
-    let named = form.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let named = form
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     match named.to_ascii_lowercase().as_str() {
         "text/csv" => Ok(FileFormat::Csv),
         "application/x-ndjson" | "application/ndjson" => Ok(FileFormat::NdJson),
@@ -85,8 +90,14 @@ fn format_of(form: Option<&str>) -> Result<FileFormat, ApiError> {
 pub(in crate::api) async fn events(context: Context, tenant: TenantId, id: Uuid) -> Answer {
     let campaign = commands::stored(&context.app_rw, tenant, CampaignId(id)).await?;
     let progress = context.progress.watch(&campaign);
-    let progress = progress.ok_or(Refused::Busy("too many campaigns are watched here; come again later"))?;
-    let events = progress.map(|progress| Event::default().event("progress").json_data(ProgressView::from(progress)));
+    let progress = progress.ok_or(Refused::Busy(
+        "too many campaigns are watched here; come again later",
+    ))?;
+    let events = progress.map(|progress| {
+        Event::default()
+            .event("progress")
+            .json_data(ProgressView::from(progress))
+    });
     Ok(warp::sse::reply(warp::sse::keep_alive().stream(events)).into_response())
 }
 
@@ -98,6 +109,9 @@ mod tests {
     fn the_type_of_an_upload_may_carry_parameters() {
         assert_eq!(format_of(Some("text/csv; charset=utf-8")), Ok(FileFormat::Csv));
         assert_eq!(format_of(Some("application/x-ndjson")), Ok(FileFormat::NdJson));
-        assert_eq!(format_of(None).map_err(|error| error.code), Err(Code::UnsupportedMediaType));
+        assert_eq!(
+            format_of(None).map_err(|error| error.code),
+            Err(Code::UnsupportedMediaType)
+        );
     }
 }

@@ -67,7 +67,9 @@ pub async fn store(
         sender: SenderId(body.sender_id),
         recipient: &recipient,
         body: &json,
-        template: template.as_ref().map(|(name, language)| (name.as_str(), language.as_str())),
+        template: template
+            .as_ref()
+            .map(|(name, language)| (name.as_str(), language.as_str())),
         category: checked_category(body.category.as_deref())?,
     };
     let state = messages::insert_single(transaction, tenant, &new).await?;

@@ -7,8 +7,12 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
+use super::preflight::preflight as forecast;
 use super::shapes::{CampaignBody, CampaignView, PreflightView};
-use super::{commands, preflight, streams};
+use super::{commands, streams};
+
+// What the OpenAPI document reads of the routes that stream.
+pub(in crate::api) use super::streams::{__path_events, __path_upload};
 use crate::api::authentication::{Scope, tenant};
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
@@ -45,12 +49,15 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(tenant(context, Scope::Campaigns))
         .and(with.clone())
-        .then(|id, tenant, context| async move { finish(forecast(context, tenant, id).await) });
-    let change = warp::path!("v1" / "campaigns" / Uuid / String)
-        .and(warp::post())
-        .and(tenant(context, Scope::Campaigns))
-        .and(with)
-        .then(|id, verb: String, tenant, context| async move { finish(change(context, tenant, id, &verb).await) });
+        .then(|id, tenant, context| async move { finish(preflight(context, tenant, id).await) });
+    let change =
+        warp::path!("v1" / "campaigns" / Uuid / String)
+            .and(warp::post())
+            .and(tenant(context, Scope::Campaigns))
+            .and(with)
+            .then(|id, verb: String, tenant, context| async move {
+                finish(change(context, tenant, id, &verb).await)
+            });
     streams::routes(context)
         .or(create)
         .unify()
@@ -119,8 +126,8 @@ pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid) -
 #[utoipa::path(get, path = "/v1/campaigns/{id}/preflight", tag = "campaigns", params(("id" = Uuid, Path)),
     responses((status = 200, body = PreflightView), (status = 404, description = "There is no such campaign")),
     security(("api_key" = [])))]
-pub(in crate::api) async fn forecast(context: Context, tenant: TenantId, id: Uuid) -> Answer {
-    reply::ok(&preflight::preflight(&context.app_rw, tenant, CampaignId(id)).await?)
+pub(in crate::api) async fn preflight(context: Context, tenant: TenantId, id: Uuid) -> Answer {
+    reply::ok(&forecast(&context.app_rw, tenant, CampaignId(id)).await?)
 }
 
 /// Launches a campaign: at once, or at its `schedule_at` if that is still to come. Repeating it has no further effect.

@@ -4,6 +4,11 @@
 //! Handlers are synchronous and short; I/O runs in tasks whose outcome comes back as a message. A dependency that does not
 //! answer is no fault: recoveries and tasks wait for it by themselves.
 
+mod failure;
+mod reports;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,14 +30,8 @@ use crate::limits::{
 };
 use crate::metrics::{Cause, Kind, Metrics};
 
-/// Why a behaviour cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The tenant's own: counts against it.
-    Tenant(String),
-    /// A later owner has taken over: nothing may go on here.
-    EpochGone,
-}
+pub(crate) use crate::cell::failure::{Failure, Fault, panic_text};
+pub(crate) use crate::cell::reports::{Orders, Report};
 
 /// What an actor does, without how it survives.
 pub(crate) trait Behaviour: Sized + Unpin + 'static {
@@ -49,30 +48,6 @@ pub(crate) trait Behaviour: Sized + Unpin + 'static {
     fn handle(&mut self, message: &mut Option<Self::Message>) -> Result<(), Fault>;
     /// Gets rid of a message that failed too often, losing nothing.
     fn bury(recipe: &Self::Recipe, message: Self::Message);
-}
-
-/// What the tenant's supervisor wants of its cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Orders {
-    /// Raised to make all cells start anew.
-    pub(crate) generation: u64,
-    /// Set once, for good.
-    pub(crate) stop: bool,
-}
-
-/// What a cell tells the tenant's supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// It is recovering.
-    Failing(Kind),
-    /// It works again.
-    Working(Kind),
-    /// It failed too often and waits for orders.
-    Escalated(Kind, String),
-    /// A later owner has taken over; it waits for orders.
-    EpochGone(Kind),
-    /// It was dropped without having been told to stop.
-    Vanished(Kind),
 }
 
 /// What a cell needs beside its behaviour.
@@ -277,40 +252,6 @@ impl<B: Behaviour> Cell<B> {
             }
         }));
     }
-}
-
-/// How an incarnation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Failure {
-    Panic(String),
-    Fault(Fault),
-}
-
-impl Failure {
-    fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
-        Self::Panic(panic_text(panic))
-    }
-
-    const fn cause(&self) -> Cause {
-        match self {
-            Self::Panic(_) => Cause::Panic,
-            Self::Fault(_) => Cause::Fault,
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Panic(text) | Self::Fault(Fault::Tenant(text)) => text.clone(),
-            Self::Fault(Fault::EpochGone) => "the epoch is gone".to_owned(),
-        }
-    }
-}
-
-/// Gives what a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without text".to_owned())
 }
 
 async fn revive<B: Behaviour>(

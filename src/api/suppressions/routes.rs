@@ -1,4 +1,4 @@
-//! The suppression list: who a tenant must not write to.
+//! `/v1/suppressions`: shapes and routes.
 
 use domain::ids::TenantId;
 use domain::recipient::Recipient;
@@ -9,14 +9,14 @@ use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::authentication::{Scope, tenant};
-use super::body::{self, Json};
-use super::context::Context;
-use super::error::ApiError;
-use super::pagination::{Listed, Page};
-use super::query::query;
-use super::reply::{self, Answer, finish};
-use super::senders::PageQuery;
+use crate::api::authentication::{Scope, tenant};
+use crate::api::body::{self, Json};
+use crate::api::context::Context;
+use crate::api::error::ApiError;
+use crate::api::pagination::{Listed, Page};
+use crate::api::query::query;
+use crate::api::reply::{self, Answer, finish};
+use crate::api::senders::PageQuery;
 use crate::storage::suppressions::{self, Suppression};
 
 const MOST_REASON_CHARACTERS: usize = 500;
@@ -53,7 +53,7 @@ impl From<Suppression> for SuppressionView {
 }
 
 /// The routes of this room.
-pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let with = context.clone();
     let with = warp::any().map(move || with.clone());
     let list = warp::path!("v1" / "suppressions")
@@ -74,7 +74,9 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(warp::delete())
         .and(tenant(context, Scope::Suppressions))
         .and(with)
-        .then(|recipient: String, tenant, context| async move { finish(remove(context, tenant, &recipient).await) });
+        .then(|recipient: String, tenant, context| async move {
+            finish(remove(context, tenant, &recipient).await)
+        });
     list.or(put).unify().or(remove).unify().boxed()
 }
 
@@ -82,16 +84,24 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 #[utoipa::path(get, path = "/v1/suppressions", tag = "suppressions", params(PageQuery),
     responses((status = 200, body = [SuppressionView], description = "`{items, next_cursor}`")),
     security(("api_key" = [])))]
-pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
+pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = Page::read(None, query.limit)?;
-    let after = query.cursor.as_deref().map(checked).transpose()?.map(|recipient| recipient.canonical());
+    let after = query
+        .cursor
+        .as_deref()
+        .map(checked)
+        .transpose()?
+        .map(|recipient| recipient.canonical());
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let mut found = suppressions::list(&mut transaction, tenant, after.as_deref(), page.one_more()).await?;
     transaction.commit().await?;
     let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let has_more = found.len() > most;
     found.truncate(most);
-    let next_cursor = found.last().filter(|_| has_more).map(|last| last.recipient.clone());
+    let next_cursor = found
+        .last()
+        .filter(|_| has_more)
+        .map(|last| last.recipient.clone());
     let items = found.into_iter().map(SuppressionView::from).collect();
     reply::ok(&Listed { items, next_cursor })
 }
@@ -101,7 +111,7 @@ pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -
     params(("recipient" = String, Path, description = "E.164 or Meta's business-scoped user id")),
     responses((status = 200, body = SuppressionView), (status = 422, description = "This is no recipient")),
     security(("api_key" = [])))]
-pub(super) async fn put(
+pub(in crate::api) async fn put(
     context: Context,
     tenant: TenantId,
     recipient: &str,
@@ -110,7 +120,9 @@ pub(super) async fn put(
     let recipient = checked(recipient)?;
     let reason = body.value.reason.unwrap_or_else(|| "manual".to_owned());
     if reason.chars().count() > MOST_REASON_CHARACTERS || reason.contains('\0') {
-        return Err(ApiError::invalid(format!("reason: at most {MOST_REASON_CHARACTERS} characters")));
+        return Err(ApiError::invalid(format!(
+            "reason: at most {MOST_REASON_CHARACTERS} characters"
+        )));
     }
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let stored = suppressions::put(&mut transaction, tenant, &recipient, &reason).await?;
@@ -123,18 +135,24 @@ pub(super) async fn put(
     params(("recipient" = String, Path, description = "E.164 or Meta's business-scoped user id")),
     responses((status = 204, description = "Taken off"), (status = 404, description = "They are not on the list")),
     security(("api_key" = [])))]
-pub(super) async fn remove(context: Context, tenant: TenantId, recipient: &str) -> Answer {
+pub(in crate::api) async fn remove(context: Context, tenant: TenantId, recipient: &str) -> Answer {
     let recipient = checked(recipient)?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let removed = suppressions::remove(&mut transaction, tenant, &recipient).await?;
     transaction.commit().await?;
-    if removed { reply::nothing() } else { Err(ApiError::not_found("suppression")) }
+    if removed {
+        reply::nothing()
+    } else {
+        Err(ApiError::not_found("suppression"))
+    }
 }
 
 /// Reads a recipient from a path. Paths come as they were sent; the plus sign is all that a recipient may have escaped.
 fn checked(recipient: &str) -> Result<Recipient, ApiError> {
     let recipient = recipient.replace("%2B", "+").replace("%2b", "+");
-    recipient.parse().map_err(|error| ApiError::invalid(format!("recipient: {error}")))
+    recipient
+        .parse()
+        .map_err(|error| ApiError::invalid(format!("recipient: {error}")))
 }
 
 #[cfg(test)]

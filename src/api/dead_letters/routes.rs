@@ -1,4 +1,4 @@
-//! Messages that used up their attempts: listed, replayed, purged.
+//! `/v1/dead-letters`: shapes and routes.
 
 use domain::ids::{CampaignId, MessageId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -9,15 +9,15 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use super::authentication::{Scope, tenant};
-use super::body::{self, Json};
-use super::context::Context;
-use super::idempotency::{self, Once};
-use super::messages::MessageView;
-use super::pagination::Page;
-use super::query::query;
-use super::refused::{Refused, undo};
-use super::reply::{self, Answer, finish};
+use crate::api::authentication::{Scope, tenant};
+use crate::api::body::{self, Json};
+use crate::api::context::Context;
+use crate::api::idempotency::{self, Once};
+use crate::api::messages::MessageView;
+use crate::api::pagination::Page;
+use crate::api::query::query;
+use crate::api::refused::{Refused, undo};
+use crate::api::reply::{self, Answer, finish};
 use crate::storage::Database;
 use crate::storage::dead_letters::{self, Burial, DeadFilter};
 
@@ -71,7 +71,7 @@ pub struct Purged {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct DeadQuery {
+pub(in crate::api) struct DeadQuery {
     /// Of this campaign only.
     campaign_id: Option<Uuid>,
     /// `next_cursor` of the page before.
@@ -81,7 +81,7 @@ pub(super) struct DeadQuery {
 }
 
 /// The routes of this room.
-pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
+pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let with = context.clone();
     let with = warp::any().map(move || with.clone());
     let list = warp::path!("v1" / "dead-letters")
@@ -109,7 +109,7 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 /// Lists dead messages, the newest first.
 #[utoipa::path(get, path = "/v1/dead-letters", tag = "dead letters", params(DeadQuery),
     responses((status = 200, body = [MessageView], description = "`{items, next_cursor}`")), security(("api_key" = [])))]
-pub(super) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -> Answer {
+pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
     let (campaign, before) = (query.campaign_id.map(CampaignId), page.cursor.map(MessageId));
     let mut transaction = context.app_rw.begin_for(tenant).await?;
@@ -123,7 +123,7 @@ pub(super) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
     responses((status = 200, body = Replayed), (status = 422, description = "A value cannot be taken")),
     security(("api_key" = [])))]
-pub(super) async fn replay(
+pub(in crate::api) async fn replay(
     context: Context,
     tenant: TenantId,
     key: Option<String>,
@@ -145,7 +145,7 @@ pub(super) async fn replay(
 #[utoipa::path(post, path = "/v1/dead-letters/purge", tag = "dead letters", request_body = PurgeBody,
     responses((status = 200, body = Purged), (status = 422, description = "Nothing was said, or too many were named")),
     security(("api_key" = [])))]
-pub(super) async fn purge(context: Context, tenant: TenantId, body: Json<PurgeBody>) -> Answer {
+pub(in crate::api) async fn purge(context: Context, tenant: TenantId, body: Json<PurgeBody>) -> Answer {
     reply::ok(&purge_all(&context.app_rw, tenant, body.value).await?)
 }
 
