@@ -196,7 +196,10 @@ fn recipient<'a>(
 }
 
 fn check_content(body: &Body<'_>, templates: &Templates) -> Result<Category, GraphError> {
-    let kind = body.kind.as_ref().map_or("text", |Text(kind)| kind);
+    let kind = body
+        .kind
+        .as_ref()
+        .map_or_else(|| implied_kind(body), |Text(kind)| kind);
     let media =
         |media: &Option<Media<'_>>| media.as_ref().is_some_and(|m| m.id.is_some() || m.link.is_some());
     let present = match kind {
@@ -226,6 +229,15 @@ fn check_content(body: &Body<'_>, templates: &Templates) -> Result<Category, Gra
         Ok(Category::Service)
     } else {
         Err(missing(kind, kind))
+    }
+}
+
+/// Without `type` Meta assumes text; one of its own examples has none beside an `interactive`.
+fn implied_kind(body: &Body<'_>) -> &'static str {
+    if body.text.is_none() && body.interactive.is_some() {
+        "interactive"
+    } else {
+        "text"
     }
 }
 

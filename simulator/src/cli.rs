@@ -4,21 +4,23 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::Config;
 use crate::faults::Faults;
 use crate::simulator::{Simulator, SimulatorError};
 
 /// Serves a simulated WhatsApp Cloud API: same requests, same answers, same signed webhooks, faults on demand.
 ///
-/// Point any client at it by overriding the Graph base URL https://graph.facebook.com with http://<listen>;
+/// Point any client at it by overriding the Graph base URL `https://graph.facebook.com` with `http://127.0.0.1:9999`;
 /// every version prefix (v26.0, …) is accepted. Tokens, numbers, accounts and templates need not exist
-/// beforehand. What really happened is at http://<listen>/_control/truth.
+/// beforehand. What really happened is at `/_control/truth`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; port 0 picks a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:9999")]
     pub listen: SocketAddr,
-    /// URL to post status webhooks to, e.g. http://127.0.0.1:8080/webhooks/meta. Without it nobody is told.
+    /// URL to post status webhooks to, e.g. `http://127.0.0.1:8080/webhooks/meta`. Without it nobody is told.
     #[arg(long)]
     pub callback: Option<String>,
     /// App secret that signs webhooks; the receiver verifies X-Hub-Signature-256 with the same one.
@@ -95,17 +97,27 @@ pub struct Args {
     pub answer_delay_p99_ms: Option<u64>,
 }
 
-/// Serves until the process is asked to end.
+/// Serves until the process is asked to end, by Ctrl-C or a TERM signal.
 pub async fn run(args: Args) -> Result<(), SimulatorError> {
     let simulator = Simulator::start(args.into_config()?).await?;
-    tracing::info!(address = %simulator.address(), "simulator listening");
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "no signals; serving until killed");
-        std::future::pending::<()>().await;
-    }
+    println!("simulator listening on {}", simulator.base_url());
+    asked_to_end().await;
     tracing::info!(truth = ?simulator.truth(), "simulator stopped");
     simulator.stop().await;
     Ok(())
+}
+
+async fn asked_to_end() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(error) => {
+            tracing::warn!(%error, "no TERM signals; Ctrl-C ends the simulator");
+            let _ = tokio::signal::ctrl_c().await; // Without any signals there is nothing left to wait for.
+        }
+    }
 }
 
 impl Args {
@@ -170,4 +182,59 @@ fn read_faults(path: &Path) -> Result<Faults, SimulatorError> {
         source,
     })?;
     toml::from_str(&text).map_err(|error| SimulatorError::Setting(format!("fault plan {name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn config(flags: &str) -> Result<Config, SimulatorError> {
+        Command::try_parse_from(
+            format!("simulator {flags}")
+                .split(' ')
+                .filter(|word| !word.is_empty()),
+        )
+        .expect("flags that parse")
+        .args
+        .into_config()
+    }
+
+    #[test]
+    fn flags_override_the_fault_file() {
+        let path = std::env::temp_dir().join(format!("simulator-faults-{}.toml", std::process::id()));
+        std::fs::write(&path, "free_share = 0.1\nfailed_share = 0.2").expect("a temporary file");
+        let flags = format!(
+            "--seed 7 --number-rate 1000 --failed-share 0.5 --faults {}",
+            path.display()
+        );
+        let read = config(&flags);
+        std::fs::remove_file(&path).expect("the file still there");
+        let read = read.expect("a configuration");
+        assert_eq!((read.seed, read.number_rate), (7, 1_000));
+        assert_eq!((read.faults.free_share, read.faults.failed_share), (0.1, 0.5));
+    }
+
+    #[test]
+    fn without_flags_it_is_meta_with_default_limits() {
+        let read = config("").expect("a configuration");
+        assert_eq!(
+            (read.listen.port(), read.number_rate, read.pair_burst),
+            (9_999, 80, 45)
+        );
+        assert_eq!(read.faults, Faults::default());
+    }
+
+    #[test]
+    fn a_missing_fault_file_is_named() {
+        let error = config("--faults /nowhere.toml").expect_err("no such file");
+        assert_eq!(error.to_string(), "read the fault plan /nowhere.toml");
+    }
 }

@@ -165,7 +165,7 @@ fn put_number(shared: &Shared, id: &str, body: NumberBody) -> Result<Value, Refu
     };
     let index = state.numbers.put(config);
     let number = state.numbers.at_mut(index);
-    number.rate = body.rate.unwrap_or(number.rate);
+    body.rate.into_iter().for_each(|rate| number.set_rate(rate));
     Ok(json!({"number": *number.config, "rate": number.rate}))
 }
 

@@ -112,12 +112,14 @@ mod tests {
             ..Faults::default()
         };
         assert_eq!(
-            faults.check().unwrap_err(),
+            faults.check().expect_err("too large a share"),
             "free_share must be from 0 to 1, not 1.5"
         );
         assert!(toml::from_str::<Faults>("fre_share = 0.5").is_err());
         assert_eq!(
-            toml::from_str::<Faults>("free_share = 0.5").unwrap().free_share,
+            toml::from_str::<Faults>("free_share = 0.5")
+                .expect("a plan")
+                .free_share,
             0.5
         );
     }

@@ -27,6 +27,11 @@ pub(crate) struct Numbers {
 }
 
 impl Number {
+    /// Sets the messages per second, from now on and without debts of the old rate.
+    pub(crate) fn set_rate(&mut self, per_second: u32) {
+        (self.rate, self.bucket) = (per_second, Gcra::default());
+    }
+
     /// Takes one message of the number's rate, if there is one.
     pub(crate) fn take(&mut self, now_ns: u64) -> bool {
         self.bucket.take(now_ns, Quota::per_second(self.rate))
@@ -54,7 +59,7 @@ impl Numbers {
         if let Some(&index) = self.by_id.get(id) {
             return Some(index);
         }
-        let plausible = !id.is_empty() && id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_digit());
+        let plausible = (1..=64).contains(&id.len());
         (self.open && plausible).then(|| self.put(self.invented(id)))
     }
 

@@ -99,7 +99,7 @@ pub(crate) fn events(
     if !silent {
         events.push(Event::new(message, Status::Delivered, delivered_ms));
         if dice.says(Question::Reordered, faults.reordered_webhook_share) {
-            events[0].postponed_ms = 2 * (delivered_ms - sent_ms).max(2);
+            events[0].postponed_ms = 2 * (delivered_ms - sent_ms).max(25);
         }
     }
     if read {
@@ -195,7 +195,10 @@ mod tests {
             false,
         );
         let told_ms = |status| {
-            let event = events.iter().find(|event| event.status == status).unwrap();
+            let event = events
+                .iter()
+                .find(|event| event.status == status)
+                .expect("planned");
             event.due_ms + event.postponed_ms
         };
         assert!(told_ms(Status::Delivered) < told_ms(Status::Sent));

@@ -115,7 +115,7 @@ impl Simulator {
             .numbers
             .find(phone_number_id)
             .unwrap_or_else(|| state.numbers.put(invented));
-        state.numbers.at_mut(number).rate = per_second;
+        state.numbers.at_mut(number).set_rate(per_second);
     }
 
     /// Adds a number, or changes its account and display number.

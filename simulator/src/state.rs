@@ -79,14 +79,13 @@ impl State {
     /// Lets a status happen, once, however often it is told.
     pub(crate) fn happen(&mut self, event: &Event, unix_s: u64) {
         let message = &mut self.messages[event.message as usize];
-        let charged_before = message.happened_at(Status::Delivered).is_some();
         if !message.happen(event.status, unix_s) {
             return;
         }
         let delivered = match event.status {
             Status::Sent => false,
             Status::Delivered => true,
-            Status::Read => event.priced && !charged_before,
+            Status::Read => event.priced, // It stands for a `delivered` that never comes.
             Status::Failed => {
                 self.truth.failed_async += 1;
                 false

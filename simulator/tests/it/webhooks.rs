@@ -1,20 +1,24 @@
 //! Status webhooks: signed, repeated until taken, and faulty on demand.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use simulator::{Config, Faults};
 
 use crate::support::{Bench, Callback, NUMBER, signature};
 
+/// Statuses far enough apart to arrive in order on a busy machine.
 async fn started(callback: &Callback, faults: Faults, read_share: f64) -> Bench {
-    let callback = Some(callback.url.clone());
-    Bench::start(Config {
+    let mut config = Config {
         number_rate: 0,
-        callback,
         faults,
         read_share,
         ..Config::for_tests()
-    })
-    .await
+    };
+    config.callback = Some(callback.url.clone());
+    config.webhook_latency.delivered = Duration::from_millis(80);
+    config.webhook_latency.read = Duration::from_millis(200);
+    Bench::start(config).await
 }
 
 #[tokio::test]
@@ -83,7 +87,7 @@ async fn a_webhook_nobody_takes_is_dropped_in_the_end() {
     let callback = Callback::start(u32::MAX).await;
     let bench = Bench::start(Config {
         callback: Some(callback.url.clone()),
-        webhook_give_up: std::time::Duration::from_millis(50),
+        webhook_give_up: Duration::from_millis(50),
         ..Config::for_tests()
     })
     .await;
@@ -137,7 +141,7 @@ async fn a_late_status_has_happened_before_it_is_told() {
     };
     let bench = started(&callback, faults, 0.0).await;
     let id = bench.send("16505551234").await.message_id();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(
         (callback.names().len(), bench.simulator.truth().delivered),
         (0, 1)
@@ -255,7 +259,7 @@ async fn statuses_share_requests_up_to_the_batch_and_split_ones_do_not() {
             number_rate: 0,
             callback: Some(callback.url.clone()),
             webhook_batch: 20,
-            webhook_linger: std::time::Duration::from_millis(200),
+            webhook_linger: Duration::from_millis(200),
             faults: Faults {
                 split_webhook_share: split,
                 ..Faults::default()
