@@ -63,12 +63,7 @@ impl Trial {
         };
         for number in 0..tenants {
             let name = format!("bench-{number}");
-            let tenant = Tenant::create(
-                &trial.installation,
-                &name,
-                PlanChoice::FREE,
-                MESSAGES_PER_SECOND,
-            );
+            let tenant = Tenant::create(&trial.installation, &name, PlanChoice::FREE, MESSAGES_PER_SECOND);
             trial.tenants.push(tenant.await?);
         }
         Ok(trial)

@@ -15,7 +15,7 @@ use crate::load::{self, Delivery, Taken};
 use crate::receiver::Receiver;
 use crate::rows::{self, Status};
 use crate::scratch::Scratch;
-use crate::simulated::{self, STATUSES};
+use crate::simulated::STATUSES;
 
 /// Deliveries of one insert.
 const ROUND_MOST: usize = 512;

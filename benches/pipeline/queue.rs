@@ -39,9 +39,7 @@ pub(crate) struct Intake(Consumer);
 pub(crate) async fn open(scratch: &Scratch, of: &str) -> anyhow::Result<(Publisher, Intake)> {
     let queue = scratch.queue(of);
     let (publishing, consuming) = scratch.open_queue(&queue).await?;
-    publishing
-        .confirm_select(ConfirmSelectOptions::default())
-        .await?;
+    publishing.confirm_select(ConfirmSelectOptions::default()).await?;
     consuming.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let consumer = consuming
         .basic_consume(

@@ -83,8 +83,5 @@ pub(crate) async fn post(http: &Http, url: &str, claim: &Claim) -> anyhow::Resul
     );
     let accepted: Accepted = serde_json::from_slice(&answer)?;
     let message = accepted.messages.into_iter().next();
-    Ok((
-        message.context("an answer without a message")?.id,
-        Instant::now(),
-    ))
+    Ok((message.context("an answer without a message")?.id, Instant::now()))
 }

@@ -20,7 +20,12 @@ const INTERVAL_NS: u64 = 1_000_000;
 
 fn settles(criterion: &mut Criterion) {
     criterion.bench_function("ledger::settle", |bencher| {
-        bencher.iter(|| settle(black_box(Settlement::Reserved), black_box(Fact::DeliveredBillable)));
+        bencher.iter(|| {
+            settle(
+                black_box(Settlement::Reserved),
+                black_box(Fact::DeliveredBillable),
+            )
+        });
     });
 }
 
