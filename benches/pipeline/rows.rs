@@ -9,16 +9,16 @@ use uuid::Uuid;
 /// Rows of one batch.
 pub(crate) const BATCH: usize = 500;
 
-const CLAIM: &str = "INSERT INTO bare_sends (id, attempt_id, recipient, state)
+const CLAIM: &str = "INSERT INTO bare.sends (id, attempt_id, recipient, state)
     SELECT w.id, w.attempt_id, w.recipient, 'sending'
     FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (id, attempt_id, recipient) ON CONFLICT DO NOTHING";
-const ACCEPT: &str = "UPDATE bare_sends s SET state = 'accepted', wamid = w.wamid, updated_at = now()
+const ACCEPT: &str = "UPDATE bare.sends s SET state = 'accepted', wamid = w.wamid, updated_at = now()
     FROM unnest($1::uuid[], $2::text[]) AS w (id, wamid) WHERE s.id = w.id";
-const STORE: &str = "INSERT INTO bare_statuses (id, attempt_id, status, wamid, raw)
+const STORE: &str = "INSERT INTO bare.statuses (id, attempt_id, status, wamid, raw)
     SELECT w.id, w.attempt_id, w.status, w.wamid, w.raw::json
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
         AS w (id, attempt_id, status, wamid, raw) ON CONFLICT DO NOTHING";
-const APPLY: &str = "UPDATE bare_statuses s SET applied_at = now()
+const APPLY: &str = "UPDATE bare.statuses s SET applied_at = now()
     FROM unnest($1::uuid[]) AS w (id) WHERE s.id = w.id";
 
 /// A message that is about to be sent.

@@ -9,11 +9,12 @@ use malote::storage::{Database, Role, scratch};
 use uuid::Uuid;
 
 /// The tables: what a message and a status leave behind at the very least, with the indexes that find them.
-const TABLES: &str = "CREATE TABLE bare_sends (id uuid PRIMARY KEY, attempt_id uuid NOT NULL, recipient text NOT NULL,
+const TABLES: &str = "CREATE SCHEMA bare;
+    CREATE TABLE bare.sends (id uuid PRIMARY KEY, attempt_id uuid NOT NULL, recipient text NOT NULL,
         state text NOT NULL, wamid text, updated_at timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 80);
-    CREATE TABLE bare_statuses (id uuid PRIMARY KEY, attempt_id uuid NOT NULL, status text NOT NULL, wamid text NOT NULL,
+    CREATE TABLE bare.statuses (id uuid PRIMARY KEY, attempt_id uuid NOT NULL, status text NOT NULL, wamid text NOT NULL,
         raw json NOT NULL, applied_at timestamptz) WITH (fillfactor = 80);
-    CREATE UNIQUE INDEX bare_statuses_identity ON bare_statuses (attempt_id, status);";
+    CREATE UNIQUE INDEX statuses_identity ON bare.statuses (attempt_id, status);";
 
 /// Servers, as bare as they come.
 pub(crate) struct Scratch {
