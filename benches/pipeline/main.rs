@@ -46,9 +46,12 @@ async fn main() -> anyhow::Result<()> {
     }
     let scratch = Scratch::make().await?;
     let mut trial = Trial::start(args.tenants.max(1)).await?;
-    let report = measure(&args, &scratch, &mut trial).await?;
-    trial.installation.stop().await?;
-    scratch.remove().await?;
+    let measured = measure(&args, &scratch, &mut trial).await;
+    // Nothing is left behind, even when the measurement failed.
+    let (stopped, removed) = (trial.installation.stop().await, scratch.remove().await);
+    let report = measured?;
+    stopped?;
+    removed?;
     report.print();
     println!("\n{}", report.write()?.display());
     Ok(())

@@ -18,6 +18,8 @@ use crate::rows::Claim;
 pub(crate) const STATUSES: usize = 2;
 /// Requests to the callback at a time.
 const WEBHOOKS_AT_ONCE: usize = 128;
+/// The rate of the bare loop's number, in messages per second: more than there will be.
+const NO_LIMIT: u32 = 1_000_000;
 
 /// A client over kept connections.
 pub(crate) type Http = Client<HttpConnector, Full<Bytes>>;
@@ -32,7 +34,7 @@ pub(crate) fn http() -> Http {
 /// A perfect Meta that reports quickly, one status a request, and never that a message was read.
 pub(crate) fn settings() -> Config {
     Config {
-        number_rate: 0,
+        number_rate: NO_LIMIT,
         read_share: 0.0,
         webhook_batch: 1,
         webhook_concurrency: WEBHOOKS_AT_ONCE,
