@@ -46,12 +46,13 @@ async fn main() -> anyhow::Result<()> {
     }
     let scratch = Scratch::make().await?;
     let mut trial = Trial::start(args.tenants.max(1)).await?;
-    let measured = measure(&args, &scratch, &mut trial).await;
-    // Nothing is left behind, even when the measurement failed.
+    let measured = measure(&args, &scratch, &mut trial).await.and_then(show);
+    // Nothing is left behind, even when the measurement failed; and no figure is lost when clearing up fails.
     let (stopped, removed) = (trial.installation.stop().await, scratch.remove().await);
-    let report = measured?;
-    stopped?;
-    removed?;
+    measured.and(stopped).and(removed)
+}
+
+fn show(report: Report) -> anyhow::Result<()> {
     report.print();
     println!("\n{}", report.write()?.display());
     Ok(())
