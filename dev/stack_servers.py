@@ -30,6 +30,7 @@ class Server:
         self.config, self.state, self.password, self.say = config, state, password, say
         self.directory = Path(config["root"]) / self.name
         self.log = self.directory / "log"
+        self.process = None
         self.pid_file = self.directory / "pid"
 
     @property
@@ -70,6 +71,7 @@ class Server:
                 user=account.pw_uid if account else None, group=account.pw_gid if account else None,
                 extra_groups=[] if account else None)
         self.pid_file.write_text(f"{process.pid}\n")
+        self.process = process
         return process
 
     def answers(self):
@@ -84,7 +86,9 @@ class Server:
     def wait_until_up(self):
         end = time.monotonic() + START_WITHIN
         while not self.is_up():
-            if time.monotonic() > end or self.pid() is None:
+            # Asked of the process itself: its command line reads as empty for a moment while it is being replaced.
+            ended = self.process is not None and self.process.poll() is not None
+            if time.monotonic() > end or ended:
                 tail = self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
                 raise Failed(f"{self.name} did not start; its log ends with:\n{tail}")
             time.sleep(0.1)

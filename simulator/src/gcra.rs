@@ -39,7 +39,7 @@ impl Gcra {
     /// Says whether one more cell would fit at `now_ns`.
     pub(crate) fn fits(&self, now_ns: u64, quota: Quota) -> bool {
         let tolerance_ns = quota.interval_ns.saturating_mul(quota.burst - 1);
-        self.arrival_ns <= now_ns.saturating_add(tolerance_ns)
+        quota.interval_ns == 0 || self.arrival_ns <= now_ns.saturating_add(tolerance_ns)
     }
 
     /// Takes one cell if it fits.
@@ -63,6 +63,13 @@ mod tests {
         let (mut bucket, quota) = (Gcra::default(), Quota::per_second(10));
         assert_eq!((0..20).filter(|_| bucket.take(SECOND_NS, quota)).count(), 10);
         assert_eq!((0..20).filter(|_| bucket.take(2 * SECOND_NS, quota)).count(), 10);
+    }
+
+    #[test]
+    fn no_limit_takes_all_even_when_the_clock_is_read_out_of_order() {
+        let (mut bucket, quota) = (Gcra::default(), Quota::per_second(0));
+        assert!(bucket.take(SECOND_NS, quota));
+        assert!(bucket.take(SECOND_NS - 1, quota));
     }
 
     #[test]

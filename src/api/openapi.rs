@@ -132,7 +132,9 @@ fn name_problems(operation: &mut Operation) {
 
 /// Writes the document as JSON, the same bytes every time.
 pub fn document() -> String {
-    Document::openapi().to_pretty_json().unwrap_or_default()
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
 }
 
 #[cfg(test)]

@@ -105,4 +105,15 @@ impl Broker {
         connection.close(200, "done".into()).await?;
         Ok(())
     }
+
+    /// Deletes the installation's queues and exchanges: for installations that are thrown away.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn discard(&self) -> Result<(), BrokerError> {
+        let connection = self.connect("malote topology").await?;
+        topology::delete(self, &connection).await?;
+        connection.close(200, "done".into()).await?;
+        Ok(())
+    }
 }

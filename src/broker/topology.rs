@@ -1,7 +1,9 @@
 //! The exchanges and queues, declared at each start: declaring what exists changes nothing.
 
 use domain::partition::Partition;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
 
@@ -75,6 +77,24 @@ pub(super) async fn declare(broker: &Broker, connection: &Connection) -> Result<
                 bind,
                 none(),
             )
+            .await?;
+    }
+    channel.close(200, "done".into()).await?;
+    Ok(())
+}
+
+/// Deletes everything that [`declare`] declares.
+pub(super) async fn delete(broker: &Broker, connection: &Connection) -> Result<(), BrokerError> {
+    let channel = connection.create_channel().await?;
+    let inboxes = (0..broker.partitions()).map(|number| broker.queue(Partition(number)));
+    for queue in inboxes.chain([broker.dead_queue()]) {
+        channel
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await?;
+    }
+    for exchange in [broker.exchange(), broker.dead_queue()] {
+        channel
+            .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
             .await?;
     }
     channel.close(200, "done".into()).await?;

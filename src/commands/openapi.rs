@@ -7,6 +7,6 @@ pub(super) struct Arguments {}
 
 /// Prints the document that the server serves at `/openapi.json`.
 pub(super) fn run() -> ExitCode {
-    println!("{}", crate::api::openapi::document());
+    print!("{}", crate::api::openapi::document());
     ExitCode::SUCCESS
 }

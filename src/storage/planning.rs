@@ -14,6 +14,8 @@ use super::{Database, StorageError, Transaction};
 
 /// Rows of a cancelled campaign that one transaction moves.
 const SWEEP_MOST: i64 = 2_000;
+/// Cancelled campaigns that one round looks at, any of them: one that waits for its last calls never hides the others.
+const SWEPT_AT_ONCE: i64 = 16;
 /// Forgotten rows that one transaction gives back.
 const FORGOTTEN_MOST: i64 = 2_000;
 /// Unapplied events that are published again at once.
@@ -175,41 +177,59 @@ fn moves(rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {
 /// # Errors
 /// What the database says.
 pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
-    let mut connection = database.get().await?;
-    connection
+    let mut transaction = database.begin().await?;
+    transaction
         .execute(
             "UPDATE campaigns SET state = 'running', launched_at = now() WHERE state = 'scheduled' AND schedule_at <= now()",
             &[],
         )
         .await?;
-    connection
-        .execute(
-            "UPDATE campaigns c SET state = 'finished', finished_at = now() WHERE c.state = 'running' AND 0 = (
-                SELECT coalesce(sum(planned + queued + sending), 0) FROM campaign_counts k WHERE k.campaign_id = c.id)",
+    // Whoever gives an ended message something to do again locks the campaign first: those are left alone, and what is
+    // counted below, under the lock, stays true until the end of this transaction.
+    let rows = transaction
+        .query(
+            "SELECT id FROM campaigns c WHERE state = 'running' AND 0 = (SELECT coalesce(sum(planned + queued + sending), 0)
+                FROM campaign_counts k WHERE k.campaign_id = c.id) ORDER BY id FOR UPDATE SKIP LOCKED",
             &[],
         )
         .await?;
-    Ok(())
+    let done: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    if !done.is_empty() {
+        transaction
+            .execute(
+                "UPDATE campaigns c SET state = 'finished', finished_at = now() WHERE id = ANY($1) AND state = 'running'
+                    AND 0 = (SELECT coalesce(sum(planned + queued + sending), 0) FROM campaign_counts k
+                        WHERE k.campaign_id = c.id)",
+                &[&done],
+            )
+            .await?;
+    }
+    transaction.commit().await
 }
 
-/// Moves what a cancelled campaign had still to send to `cancelled`, a bounded number of rows at a time. Tells how many.
+/// Moves what cancelled campaigns had still to send to `cancelled`, a bounded number of rows at a time. Tells how many.
 ///
 /// # Errors
 /// What the database says.
 pub async fn sweep_cancelled(database: &Database) -> Result<usize, StorageError> {
-    let mut transaction = database.begin().await?;
     let state = CampaignState::Cancelled.as_str();
-    let campaigns = transaction
+    let campaigns = database
+        .get()
+        .await?
         .query(
-            "SELECT id FROM campaigns WHERE state = $1 AND finished_at IS NULL LIMIT 1",
-            &[&state],
+            "SELECT id FROM campaigns WHERE state = $1 AND finished_at IS NULL ORDER BY random() LIMIT $2",
+            &[&state, &SWEPT_AT_ONCE],
         )
         .await?;
-    let Some(campaign) = campaigns.first().map(|row| row.get::<_, Uuid>(0)) else {
-        transaction.rollback().await?;
-        return Ok(0);
-    };
-    let mut changes = CountChanges::default();
+    let mut moved = 0;
+    for campaign in campaigns {
+        moved += sweep_campaign(database, campaign.try_get(0)?).await?;
+    }
+    Ok(moved)
+}
+
+async fn sweep_campaign(database: &Database, campaign: Uuid) -> Result<usize, StorageError> {
+    let mut transaction = database.begin().await?;
     let rows = transaction
         .query(
             "WITH left_over AS (SELECT tenant_id, id FROM messages WHERE campaign_id = $1 AND due_at IS NOT NULL
@@ -219,6 +239,7 @@ pub async fn sweep_cancelled(database: &Database) -> Result<usize, StorageError>
             &[&campaign, &SWEEP_MOST],
         )
         .await?;
+    let mut changes = CountChanges::default();
     for row in &rows {
         let tenant = TenantId(row.get(0));
         changes.moved(

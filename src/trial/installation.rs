@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::process::{Server, ServerProgram};
 use super::{Client, eventually};
+use crate::broker::Broker;
 use crate::config::{self, Config, Secret};
 use crate::storage::audit::{self, Report};
 use crate::storage::{Database, Role, migrations, scratch};
@@ -55,6 +56,7 @@ impl Installation {
             config::load(None, None).context("settings (is the stack up? eval \"$(dev/stack env)\")")?;
         scratch::create_database(&config.database, &unique).await?;
         config.database.name.clone_from(&unique);
+        config.broker.prefix = format!("{unique}.");
         let owner = Database::connect(&config.database, Role::MigrationAdmin).await?;
         migrations::up(&owner, None, |_| {}).await?;
         let simulator = start_simulator(&config, options.simulator).await?;
@@ -156,6 +158,7 @@ impl Installation {
                 .with_context(|| format!("see {}", self.program.log().display()))?;
         }
         self.simulator.stop().await;
+        Broker::new(&self.config.broker, PARTITIONS)?.discard().await?;
         let name = self.config.database.name.clone();
         scratch::drop_database(&self.config.database, &name).await?;
         std::fs::remove_dir_all(&self.program.directory)?;
