@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actors::tenants::Work;
-use domain::ids::{MessageId, TenantId};
+use domain::ids::{EventId, MessageId, TenantId};
 use domain::partition::{Epoch, Partition};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Consumers, REOPEN_AFTER};
-use crate::broker::{Envelope, Intake, Received};
+use crate::broker::{EVENTS_MOST, Envelope, Intake, Received};
 use crate::storage::ownership;
 
 /// Deliveries of one tenant that may be unacknowledged at once: a quarter of the prefetch.
@@ -19,8 +19,17 @@ const OF_ONE_TENANT: usize = 64;
 /// How much later a message is due that found its tenant's quarter full.
 const CROWDED_FOR: SignedDuration = SignedDuration::from_secs(1);
 
-/// How many deliveries of each tenant are at work.
-type AtWork = Arc<Mutex<HashMap<TenantId, usize>>>;
+/// Events of a crowded tenant that are kept in mind until a place is free; beyond it they stay unapplied and are published again.
+const OVERFLOW_MOST: usize = 10_000;
+
+/// What each tenant has at work, and the events that wait for a place.
+type AtWork = Arc<Mutex<HashMap<TenantId, OfTenant>>>;
+
+#[derive(Default)]
+struct OfTenant {
+    deliveries: usize,
+    overflow: Vec<EventId>,
+}
 
 /// Consumes a partition until `stop`; opens it again whenever it is lost.
 pub(super) async fn consume(
@@ -108,15 +117,38 @@ async fn handle(consumers: Consumers, partition: Partition, received: Received, 
             return received.acknowledge().await;
         }
     };
-    let Some(_place) = Place::take(&at_work, tenant) else {
-        if let Work::Send { messages, .. } = work {
-            give_back(&consumers, tenant, messages).await;
+    let Some(place) = Place::take(&at_work, tenant) else {
+        match work {
+            Work::Send { messages, .. } => give_back(&consumers, tenant, messages).await,
+            Work::Events(events) => remember(&at_work, tenant, events),
         }
         return received.acknowledge().await;
     };
     match consumers.tenants.deliver(partition, tenant, work).await {
         Ok(()) => received.acknowledge().await,
-        Err(error) => tracing::debug!(%tenant, %error, "a delivery is left to the partition's next owner"),
+        Err(error) => {
+            tracing::debug!(%tenant, %error, "a delivery is left to the partition's next owner");
+            return;
+        }
+    }
+    while let Some(events) = place.overflow() {
+        if consumers
+            .tenants
+            .deliver(partition, tenant, Work::Events(events))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Keeps events in mind for whoever of their tenant is done first. They are stored: forgetting them only delays them.
+fn remember(at_work: &AtWork, tenant: TenantId, events: Vec<EventId>) {
+    let mut tenants = at_work.lock().unwrap_or_else(PoisonError::into_inner);
+    let overflow = &mut tenants.entry(tenant).or_default().overflow;
+    if overflow.len() + events.len() <= OVERFLOW_MOST {
+        overflow.extend(events);
     }
 }
 
@@ -136,27 +168,72 @@ struct Place {
 
 impl Place {
     fn take(at_work: &AtWork, tenant: TenantId) -> Option<Self> {
-        let mut counts = at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(tenant).or_default();
-        if *count >= OF_ONE_TENANT {
+        let mut tenants = at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_tenant = tenants.entry(tenant).or_default();
+        if of_tenant.deliveries >= OF_ONE_TENANT {
             return None;
         }
-        *count += 1;
+        of_tenant.deliveries += 1;
         Some(Self {
             at_work: Arc::clone(at_work),
             tenant,
         })
     }
+
+    /// Gives events that found no place, as many as one delivery may name.
+    fn overflow(&self) -> Option<Vec<EventId>> {
+        let mut tenants = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let overflow = &mut tenants.get_mut(&self.tenant)?.overflow;
+        let from = overflow.len().saturating_sub(EVENTS_MOST);
+        let events = overflow.split_off(from);
+        (!events.is_empty()).then_some(events)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.tenant) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.tenant);
+        let mut tenants = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_tenant) = tenants.get_mut(&self.tenant) {
+            of_tenant.deliveries -= 1;
+            if of_tenant.deliveries == 0 {
+                tenants.remove(&self.tenant);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_a_quarter_and_its_events_wait_for_a_place() {
+        let (at_work, tenant) = (AtWork::default(), TenantId(Uuid::now_v7()));
+        let mut places: Vec<Place> = std::iter::from_fn(|| Place::take(&at_work, tenant)).collect();
+        assert_eq!(places.len(), OF_ONE_TENANT);
+        assert!(
+            Place::take(&at_work, TenantId(Uuid::now_v7())).is_some(),
+            "a neighbour has its own"
+        );
+        let events: Vec<EventId> = (0..EVENTS_MOST + 1).map(|_| EventId(Uuid::now_v7())).collect();
+        remember(&at_work, tenant, events);
+        let place = places.pop().unwrap();
+        assert_eq!(place.overflow().map(|events| events.len()), Some(EVENTS_MOST));
+        assert_eq!(place.overflow().map(|events| events.len()), Some(1));
+        assert!(place.overflow().is_none());
+        drop((place, places));
+        assert!(at_work.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_in_mind_is_bounded() {
+        let (at_work, tenant) = (AtWork::default(), TenantId(Uuid::now_v7()));
+        let _place = Place::take(&at_work, tenant);
+        for _ in 0..OVERFLOW_MOST + 5 {
+            remember(&at_work, tenant, vec![EventId(Uuid::now_v7())]);
+        }
+        assert_eq!(at_work.lock().unwrap()[&tenant].overflow.len(), OVERFLOW_MOST);
     }
 }

@@ -52,7 +52,7 @@ struct Settled {
 
 const EVENTS: &str =
     "SELECT e.tenant_id, e.id, e.source, e.status, e.attempt_id, e.wamid, e.pricing_type, e.pricing_category,
-        e.pricing_billable, e.error_code, e.raw #>> '{errors,0,title}' AS error_title
+        e.pricing_billable, e.error_code, CASE WHEN e.error_code IS NOT NULL THEN e.raw #>> '{errors,0,title}' END AS error_title
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, id)
     JOIN events e ON e.tenant_id = w.tenant_id AND e.id = w.id
     WHERE e.applied_at IS NULL ORDER BY e.tenant_id, e.occurred_at, e.id";
@@ -96,18 +96,21 @@ pub(super) async fn apply(
     keys.sort_unstable();
     keys.dedup();
     let mut targets = targets(transaction, &keys).await?;
-    let mut ledger = settled(transaction, &keys).await?;
+    let about_money = events.iter().filter(|event| event.fact().is_some());
+    let mut priced: Vec<AttemptKey> = about_money.map(|event| (event.tenant, event.attempt)).collect();
+    priced.sort_unstable();
+    priced.dedup();
+    let mut ledger = settled(transaction, &priced).await?;
     for event in &events {
         let key = (event.tenant, event.attempt);
-        if let Some(target) = targets.get_mut(&key).filter(|_| event.is_from_meta) {
+        if let Some(target) = targets.of(key).filter(|_| event.is_from_meta) {
             target.hear(event);
         }
         let Some(share) = shares.get_mut(&event.tenant) else {
             continue;
         };
         share.events_applied += 1;
-        let fact = Fact::of(event.status, &event.pricing);
-        if let (Some(settled), Some(fact)) = (ledger.get_mut(&key), fact)
+        if let (Some(settled), Some(fact)) = (ledger.get_mut(&key), event.fact())
             && let Some(entry) = settle(settled.so_far, fact)
         {
             share.add_row(pages, &settled.booking, event.attempt, entry, Some(event.id.0));
@@ -115,6 +118,7 @@ pub(super) async fn apply(
         }
     }
     let moved: Vec<&Target> = targets
+        .messages
         .values()
         .filter(|target| target.before != target.after)
         .collect();
@@ -145,6 +149,10 @@ pub(super) async fn unapplied(
 }
 
 impl Event {
+    fn fact(&self) -> Option<Fact> {
+        Fact::of(self.status, &self.pricing)
+    }
+
     fn read(row: &Row) -> Result<Self, StorageError> {
         let category: Option<&str> = row.try_get("pricing_category")?;
         Ok(Self {
@@ -219,27 +227,40 @@ fn columns(keys: &[AttemptKey]) -> (Vec<Uuid>, Vec<Uuid>) {
     keys.iter().map(|(tenant, attempt)| (tenant.0, attempt.0)).unzip()
 }
 
-async fn targets(
-    transaction: &mut Transaction,
-    keys: &[AttemptKey],
-) -> Result<HashMap<AttemptKey, Target>, StorageError> {
+/// The messages that events are about, by the attempts heard of: two attempts may be the same message's.
+#[derive(Default)]
+struct Targets {
+    heard_of: HashMap<AttemptKey, MessageId>,
+    messages: BTreeMap<(TenantId, MessageId), Target>,
+}
+
+impl Targets {
+    fn of(&mut self, key: AttemptKey) -> Option<&mut Target> {
+        let message = self.heard_of.get(&key)?;
+        self.messages.get_mut(&(key.0, *message))
+    }
+
+    fn add(&mut self, rows: &[Row]) -> Result<(), StorageError> {
+        for row in rows {
+            let (key, target) = Target::read(row)?;
+            self.heard_of.insert(key, target.message);
+            self.messages.entry((key.0, target.message)).or_insert(target);
+        }
+        Ok(())
+    }
+}
+
+async fn targets(transaction: &mut Transaction, keys: &[AttemptKey]) -> Result<Targets, StorageError> {
+    let mut targets = Targets::default();
     let (tenants, attempts) = columns(keys);
-    let rows = transaction.query(TARGETS, &[&tenants, &attempts]).await?;
-    let mut found = rows
-        .iter()
-        .map(Target::read)
-        .collect::<Result<HashMap<_, _>, _>>()?;
-    let missing: Vec<AttemptKey> = keys
-        .iter()
-        .filter(|key| !found.contains_key(key))
-        .copied()
-        .collect();
+    targets.add(&transaction.query(TARGETS, &[&tenants, &attempts]).await?)?;
+    let missing = |key: &&AttemptKey| !targets.heard_of.contains_key(key);
+    let missing: Vec<AttemptKey> = keys.iter().filter(missing).copied().collect();
     if !missing.is_empty() {
         let (tenants, attempts) = columns(&missing);
-        let rows = transaction.query(EARLIER_TARGETS, &[&tenants, &attempts]).await?;
-        found.extend(rows.iter().map(Target::read).collect::<Result<Vec<_>, _>>()?);
+        targets.add(&transaction.query(EARLIER_TARGETS, &[&tenants, &attempts]).await?)?;
     }
-    Ok(found)
+    Ok(targets)
 }
 
 async fn settled(
