@@ -28,7 +28,7 @@ unit: ## unit and property tests; no server needed
 e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 	cargo build --bin malote
 	eval "$$(dev/stack env)"; dev/try-migrations
-	eval "$$(dev/stack env)"; cargo test --test storage --test e2e
+	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test --test storage --test e2e
 
 stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this checkout
 	dev/stack up

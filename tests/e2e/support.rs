@@ -2,28 +2,13 @@
 
 use std::time::Duration;
 
+use domain::message::MessageState;
 use malote::trial::{Installation, Options, Tenant, counts_of};
 use serde_json::Value;
 use simulator::config::Config;
 
 /// How long a campaign of a few hundred messages may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
-
-/// Every state of a message, as the API names them.
-pub(crate) const STATES: [&str; 12] = [
-    "planned",
-    "queued",
-    "sending",
-    "accepted",
-    "sent",
-    "delivered",
-    "read",
-    "failed",
-    "unknown",
-    "dead",
-    "cancelled",
-    "suppressed",
-];
 
 /// Starts an installation of this build.
 pub(crate) async fn start(name: &'static str, simulator: Config, settings: &[(&str, &str)]) -> Installation {
@@ -46,9 +31,9 @@ pub(crate) async fn check_promises(
     campaign: &Value,
     recipients: i64,
 ) {
-    let sum: i64 = STATES
+    let sum: i64 = MessageState::ALL
         .iter()
-        .map(|state| counts_of(campaign, state).expect("a count"))
+        .map(|state| counts_of(campaign, state.as_str()).expect("a count"))
         .sum();
     assert_eq!(
         counts_of(campaign, "total").expect("a count"),

@@ -5,4 +5,5 @@ mod campaigns;
 mod dead_letters;
 mod messages;
 mod requests;
+mod roles;
 mod tenant;

@@ -1,5 +1,6 @@
 //! The end of the demo: every recipient in one state, our figures beside Meta's, the invoice worked by hand, the books verified.
 
+use domain::message::MessageState;
 use serde_json::Value;
 use simulator::Truth;
 
@@ -8,21 +9,6 @@ use super::screen::Screen;
 use super::text;
 use crate::storage::audit::Report;
 use crate::trial::{Installation, PlanChoice, Tenant, counts_of};
-
-const STATES: [&str; 12] = [
-    "planned",
-    "queued",
-    "sending",
-    "accepted",
-    "sent",
-    "delivered",
-    "read",
-    "failed",
-    "unknown",
-    "dead",
-    "cancelled",
-    "suppressed",
-];
 
 /// Everything that must add up.
 pub(super) struct Balance {
@@ -44,9 +30,9 @@ impl Balance {
         plan: PlanChoice,
     ) -> anyhow::Result<Self> {
         let campaign = tenant.campaign(campaign).await?;
-        let counts = STATES
+        let counts = MessageState::ALL
             .iter()
-            .map(|state| Ok((*state, counts_of(&campaign, state)?)))
+            .map(|state| Ok((state.as_str(), counts_of(&campaign, state.as_str())?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let invoices = tenant.api.get("/v1/invoices").await?;
         let mut balance = Self {
