@@ -18,17 +18,17 @@ lint: ## form, lints, documentation, the repository's rules
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	cargo test --test tidy
-	cargo run --quiet -- openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
+	cargo test --workspace --test tidy
+	cargo build --workspace --bin malote
+	target/debug/malote openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
 
 unit: ## unit and property tests; no server needed
-	cargo test --workspace --lib --bins
-	cargo test -p simulator -p actors -p domain --tests
+	cargo test --workspace --lib --bins --test actors --test it
 
 e2e: stack ## migrations up, down, up; storage; the whole way on real servers
-	cargo build --bin malote
+	cargo build --workspace --bin malote
 	eval "$$(dev/stack env)"; dev/try-migrations
-	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test --test storage --test e2e
+	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test --workspace --test storage --test e2e
 
 stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this checkout
 	dev/stack up
