@@ -20,13 +20,16 @@ mod delays;
 #[cfg(feature = "fault-injection")]
 pub mod faults;
 mod gate;
+mod inbox;
 mod intensity;
 pub mod limits;
 pub mod metrics;
 pub mod node;
 mod partition;
 pub mod ports;
+mod quarantine;
 mod registry;
+mod sights;
 mod tenant;
 pub mod tenants;
 pub mod testing;

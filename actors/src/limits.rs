@@ -54,8 +54,21 @@ pub const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
 pub const ESCALATIONS_MOST: usize = 3;
 /// The window of [`ESCALATIONS_MOST`].
 pub const ESCALATION_WINDOW: Duration = Duration::from_secs(600);
-/// How long a quarantine lasts on this node before the tenant's actors are tried again.
-pub const QUARANTINE_LASTS: Duration = Duration::from_secs(300);
+/// Failures in a row, without one message served well between them, beyond which a cell's tenant decides. More than one
+/// message's poison, so that a single one never gets there.
+pub const FRUITLESS_MOST: u32 = 5;
+/// Escalations of cells that served nothing well, in [`FRUITLESS_WINDOW`], that put a tenant in quarantine.
+pub const FRUITLESS_ESCALATIONS_MOST: usize = 2;
+/// The window of [`FRUITLESS_ESCALATIONS_MOST`].
+pub const FRUITLESS_WINDOW: Duration = Duration::from_secs(60);
+/// How often the rows of quarantined tenants are looked at.
+pub const QUARANTINE_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest text of an error that is kept with a quarantine, in bytes.
+pub const QUARANTINE_ERROR_LONGEST: usize = 2_000;
+/// Quarantined tenants that the metrics name.
+pub const QUARANTINED_NAMED_MOST: usize = 100;
+/// Tenants of a kind of actor whose depth the metrics name.
+pub const DEEPEST_NAMED_MOST: usize = 5;
 /// The first wait before a cell is restarted.
 pub const RESTART_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait before a cell is restarted.
@@ -72,6 +85,7 @@ pub const RECOVERIES_MOST: usize = 16;
 pub const REDELIVERIES_MOST: u32 = 5;
 
 const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
+const _: () = assert!(POISON_TRIES < FRUITLESS_MOST);
 const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);
 const _: () = assert!(CLAIMS_PER_COMMIT_MOST <= IN_FLIGHT_MOST);
 const _: () = assert!(IN_FLIGHT_MOST <= SEND_QUEUE_MOST);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::clock::Clock;
 use crate::limits::RECOVERIES_MOST;
 use crate::metrics::Metrics;
-use crate::ports::{Ledger, LimiterStore, Messages, Meta};
+use crate::ports::{Ledger, LimiterStore, Messages, Meta, Quarantine};
 use crate::tenant::Shared;
 use crate::tenants::Tenants;
 
@@ -27,6 +27,8 @@ pub struct Ports {
     pub meta: Arc<dyn Meta>,
     /// Where limiters keep their state.
     pub limiter: Arc<dyn LimiterStore>,
+    /// Where quarantines are kept.
+    pub quarantine: Arc<dyn Quarantine>,
 }
 
 /// What an installation may choose.

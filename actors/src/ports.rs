@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::campaign::PauseReason;
 use domain::category::Category;
 use domain::ids::{AttemptId, CampaignId, EventId, MessageId, SenderId, TenantId};
-use domain::partition::Epoch;
+use domain::partition::{Epoch, Partition};
 use domain::recipient::Recipient;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -301,4 +301,45 @@ pub trait LimiterStore: Send + Sync + 'static {
     fn load(&self, tenant: TenantId, sender: SenderId) -> Answer<Result<SenderLimits, Unavailable>>;
     /// Remembers a number's state. Best effort.
     fn save(&self, tenant: TenantId, sender: SenderId, state: StoredLimiter) -> Answer<()>;
+}
+
+/// A tenant in quarantine, as its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// Which.
+    pub tenant: TenantId,
+    /// Its partition.
+    pub partition: Partition,
+    /// What kept failing.
+    pub reason: String,
+    /// What it said last.
+    pub error: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is released by itself.
+    pub until: Timestamp,
+}
+
+/// A tenant whose actors kept failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineWish {
+    /// Which.
+    pub tenant: TenantId,
+    /// Its partition.
+    pub partition: Partition,
+    /// The epoch under which this owner works.
+    pub epoch: Epoch,
+    /// What kept failing.
+    pub reason: String,
+    /// What it said last.
+    pub error: String,
+}
+
+/// Where quarantines are kept. The row is the truth: it outlives nodes, and every owner of the tenant respects it.
+pub trait Quarantine: Send + Sync + 'static {
+    /// Puts a tenant in quarantine and pauses its running campaigns, in one step. A tenant that is there already stays
+    /// there as it is. Nothing happens, and there is no row, where a later owner has taken the tenant over.
+    fn enter(&self, wish: QuarantineWish) -> Answer<Result<Option<QuarantineRow>, Unavailable>>;
+    /// Releases those whose time is over, with their campaigns, and gives all that are left, of any partition.
+    fn look(&self) -> Answer<Result<Vec<QuarantineRow>, Unavailable>>;
 }

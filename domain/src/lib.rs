@@ -19,6 +19,7 @@ mod named;
 pub mod partition;
 pub mod period;
 pub mod plan;
+pub mod quarantine;
 pub mod rate_limit;
 pub mod rating;
 pub mod recipient;

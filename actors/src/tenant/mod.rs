@@ -2,6 +2,7 @@
 
 pub(crate) mod billing_counter;
 pub(crate) mod commit;
+mod escalation;
 pub(crate) mod intake;
 mod ledger_calls;
 pub(crate) mod proposal;
@@ -29,11 +30,12 @@ use tokio::time::Instant;
 use crate::cell::panic_text;
 use crate::clock::Clock;
 use crate::delays::Delays;
-use crate::gate::Port;
+use crate::gate::{Port, Sight};
 use crate::limits::{GIVE_BACK_TRIES, PAUSE_AGAIN};
-use crate::metrics::Metrics;
+use crate::metrics::{Kind, Metrics};
 use crate::node::{Ports, Settings};
 use crate::ports::{PauseScope, Unavailable};
+use crate::sights::Watched;
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::commit::CommitSlot;
 use crate::tenant::proposal::Live;
@@ -59,10 +61,10 @@ pub(crate) struct Shared {
 pub(crate) enum Notice {
     /// A later owner has taken over.
     EpochGone(Partition, Epoch),
-    /// The tenant kept failing.
-    Quarantined(Arc<Identity>, String),
+    /// The tenant kept failing: what of it, and what it said last.
+    Failing(Arc<Identity>, String, String),
     /// An actor was gone without a word: start the tenant anew.
-    Vanished(Arc<Identity>),
+    Vanished(Arc<Identity>, Kind),
 }
 
 /// Which incarnation of which tenant. Two of them are the same only if they are the same allocation.
@@ -99,10 +101,7 @@ impl World {
         billing: Port<BillingMessage>,
     ) -> Arc<Self> {
         let live = Live::new(shared.metrics.clone());
-        for gate in [limiter.gate(), send_queue.gate(), billing.gate()] {
-            shared.metrics.watch(gate);
-        }
-        Arc::new(Self {
+        let world = Arc::new(Self {
             identity,
             shared,
             limiter,
@@ -113,7 +112,10 @@ impl World {
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             paused: Mutex::new(Vec::new()),
-        })
+        });
+        let watched: Arc<dyn Watched> = world.clone();
+        world.shared.metrics.watch(Arc::downgrade(&watched));
+        world
     }
 
     /// Gives the tenant's id.
@@ -163,6 +165,12 @@ impl World {
         }
         paused.push((scope, reason, Instant::now()));
         true
+    }
+}
+
+impl Watched for World {
+    fn look(&self) -> [Sight; 3] {
+        [self.limiter.look(), self.send_queue.look(), self.billing.look()]
     }
 }
 

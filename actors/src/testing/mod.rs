@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::node::Ports;
-use crate::ports::{BillingHead, PauseScope, SendOutcome, StoredLimiter};
+use crate::ports::{BillingHead, PauseScope, QuarantineRow, SendOutcome, StoredLimiter};
 
 pub use crate::testing::faults::{Faults, Trouble};
 pub use crate::testing::rows::{EventRow, MessageRow, TenantRow};
@@ -61,6 +61,8 @@ pub struct State {
     pub limiters: HashMap<SenderId, StoredLimiter>,
     /// What goes wrong.
     pub faults: Faults,
+    /// Tenants in quarantine.
+    pub quarantines: HashMap<TenantId, QuarantineRow>,
     /// How often a ledger held more than its limit. Must stay zero.
     pub over_limit: usize,
 }
@@ -82,6 +84,7 @@ impl Fakes {
             messages: Arc::new(self.clone()),
             meta: Arc::new(self.clone()),
             limiter: Arc::new(self.clone()),
+            quarantine: Arc::new(self.clone()),
         }
     }
 
@@ -162,6 +165,11 @@ impl Fakes {
         if let Some(row) = self.state().tenants.get_mut(&tenant) {
             row.epoch = epoch;
         }
+    }
+
+    /// Ends a tenant's quarantine, as an operator does. Tells whether it was there.
+    pub fn release(&self, tenant: TenantId) -> bool {
+        self.state().release(tenant)
     }
 
     /// Makes something go wrong the next `times`.
