@@ -61,6 +61,8 @@ pub const FRUITLESS_MOST: u32 = 5;
 pub const FRUITLESS_ESCALATIONS_MOST: usize = 2;
 /// The window of [`FRUITLESS_ESCALATIONS_MOST`].
 pub const FRUITLESS_WINDOW: Duration = Duration::from_secs(60);
+/// Actors of a tenant that may be gone without a word in [`INTENSITY_WINDOW`]; each costs the tenant all three.
+pub const VANISHINGS_MOST: usize = 3;
 /// How often the rows of quarantined tenants are looked at.
 pub const QUARANTINE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest text of an error that is kept with a quarantine, in bytes.
@@ -86,6 +88,8 @@ pub const REDELIVERIES_MOST: u32 = 5;
 
 const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
 const _: () = assert!(POISON_TRIES < FRUITLESS_MOST);
+// A delivery whose actors vanish is handed in again until its tenant is in quarantine, and not given up before.
+const _: () = assert!(VANISHINGS_MOST + 1 < REDELIVERIES_MOST as usize);
 const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);
 const _: () = assert!(CLAIMS_PER_COMMIT_MOST <= IN_FLIGHT_MOST);
 const _: () = assert!(IN_FLIGHT_MOST <= SEND_QUEUE_MOST);

@@ -8,7 +8,7 @@ use domain::partition::Epoch;
 use tokio::time::Instant;
 
 use crate::intensity::Intensity;
-use crate::limits::{INTENSITY_MOST, INTENSITY_WINDOW};
+use crate::limits::{INTENSITY_WINDOW, VANISHINGS_MOST};
 use crate::tenant::Identity;
 use crate::tenant::supervisor::TenantHandle;
 
@@ -47,7 +47,7 @@ impl OwnedPartition {
     /// Counts that an actor of the tenant was gone without a word; tells whether that is once too often.
     pub(crate) fn vanished(&mut self, tenant: TenantId) -> bool {
         let known = self.vanishings.entry(tenant);
-        let known = known.or_insert_with(|| Intensity::new(INTENSITY_MOST, INTENSITY_WINDOW));
+        let known = known.or_insert_with(|| Intensity::new(VANISHINGS_MOST, INTENSITY_WINDOW));
         let exceeded = known.exceeded_at(Instant::now());
         if exceeded {
             self.vanishings.remove(&tenant);

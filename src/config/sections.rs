@@ -13,6 +13,8 @@ use super::{ConfigError, Secret};
 pub struct Config {
     /// Listeners.
     pub http: Http,
+    /// This process among its peers.
+    pub node: Node,
     /// The operators' API.
     pub admin: Admin,
     /// PostgreSQL.
@@ -37,6 +39,15 @@ pub struct Http {
     pub public_address: SocketAddr,
     pub internal_address: SocketAddr,
     pub drain_seconds: u64,
+}
+
+/// This process among its peers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Node {
+    pub name: String,
+    pub wait_for_servers_seconds: u64,
 }
 
 /// The operators' API.
@@ -111,6 +122,7 @@ pub struct Pipeline {
     pub queued_for_most_ms: u64,
     pub unapplied_for_most_ms: u64,
     pub passivate_after_ms: u64,
+    pub quarantine_first_ms: u64,
     pub drain_seconds: u64,
 }
 
@@ -163,6 +175,13 @@ impl Config {
                 "database.pool_size",
                 self.database.pool_size.to_string(),
                 "should be at least 4",
+            );
+        }
+        if pipeline.quarantine_first_ms == 0 {
+            return wrong(
+                "pipeline.quarantine_first_ms",
+                "0".to_owned(),
+                "should be at least 1, or a tenant that keeps failing is tried again without end",
             );
         }
         if pipeline.window_most == 0 {

@@ -55,11 +55,12 @@ const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.message
         SELECT DISTINCT tenant_id, sender_id, NULL::uuid FROM messages
         WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) w
     JOIN senders s ON s.id = w.sender_id
+    JOIN tenants t ON t.id = w.tenant_id AND t.quarantined_at IS NULL
     LEFT JOIN (SELECT sender_id, count(*) AS queued FROM messages WHERE queued_at IS NOT NULL GROUP BY sender_id) q
         ON q.sender_id = w.sender_id
     ORDER BY w.sender_id, w.campaign_id";
 
-/// Lists what has messages to send.
+/// Lists what has messages to send. Those of a tenant in quarantine wait where they are.
 ///
 /// # Errors
 /// What the database says.

@@ -4,6 +4,10 @@
 mod campaigns;
 mod dead_letters;
 mod messages;
+mod migrator;
+mod refusals;
 mod requests;
 mod roles;
+mod row_security;
+mod scratch;
 mod tenant;

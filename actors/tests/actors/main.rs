@@ -5,6 +5,8 @@ mod chaos;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod ownership;
+#[cfg(feature = "fault-injection")]
+mod quarantine;
 mod rig;
 mod sending;
 mod supervision;
