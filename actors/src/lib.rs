@@ -33,3 +33,4 @@ mod sights;
 mod tenant;
 pub mod tenants;
 pub mod testing;
+mod watchdog;

@@ -63,6 +63,12 @@ pub const FRUITLESS_ESCALATIONS_MOST: usize = 2;
 pub const FRUITLESS_WINDOW: Duration = Duration::from_secs(60);
 /// Actors of a tenant that may be gone without a word in [`INTENSITY_WINDOW`]; each costs the tenant all three.
 pub const VANISHINGS_MOST: usize = 3;
+/// How often each thread of actors says that it is alive.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// Silence of a thread of actors after which the process is not ready.
+pub const SILENT_NOT_READY: Duration = Duration::from_secs(10);
+/// Silence of a thread of actors after which the process ends itself, so that another node takes over.
+pub const SILENT_ENDS_PROCESS: Duration = Duration::from_secs(30);
 /// How often the rows of quarantined tenants are looked at.
 pub const QUARANTINE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest text of an error that is kept with a quarantine, in bytes.
@@ -88,6 +94,7 @@ pub const REDELIVERIES_MOST: u32 = 5;
 
 const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
 const _: () = assert!(POISON_TRIES < FRUITLESS_MOST);
+const _: () = assert!(SILENT_NOT_READY.as_millis() < SILENT_ENDS_PROCESS.as_millis());
 // A delivery whose actors vanish is handed in again until its tenant is in quarantine, and not given up before.
 const _: () = assert!(VANISHINGS_MOST + 1 < REDELIVERIES_MOST as usize);
 const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);

@@ -185,6 +185,11 @@ impl Tenants {
         self.0.look().await
     }
 
+    /// Tells how long nothing was heard of the most silent thread of actors; see [`crate::limits::SILENT_NOT_READY`].
+    pub fn silent_for(&self) -> Duration {
+        self.0.shared.silence.lasts()
+    }
+
     /// Gives the tenants of this node's partitions that are in quarantine, as far as it knows.
     pub fn quarantined(&self) -> Vec<QuarantineRow> {
         let partitions = self.0.partitions();

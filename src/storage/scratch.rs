@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use domain::message::MessageState;
+
 use super::{Database, Role, StorageError};
 use crate::config;
 
@@ -52,6 +54,21 @@ pub async fn unapplied_events(database: &Database) -> Result<i64, StorageError> 
     let mut connection = database.get().await?;
     let row = connection
         .query_one("SELECT count(*) FROM events WHERE applied_at IS NULL", &[])
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Counts messages in a state.
+///
+/// # Errors
+/// What the database says.
+pub async fn messages_in(database: &Database, state: MessageState) -> Result<i64, StorageError> {
+    let mut connection = database.get().await?;
+    let row = connection
+        .query_one(
+            "SELECT count(*) FROM messages WHERE state = $1",
+            &[&state.as_str()],
+        )
         .await?;
     Ok(row.get(0))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::ids::TenantId;
+use domain::message::MessageState;
 use simulator::Simulator;
 use uuid::Uuid;
 
@@ -132,6 +133,15 @@ impl Installation {
     pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
         let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
         Ok(audit::verify(&auditor, tenant).await?)
+    }
+
+    /// Counts all tenants' messages in a state, whether a server runs or not.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn messages_in(&self, state: MessageState) -> anyhow::Result<i64> {
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        Ok(scratch::messages_in(&auditor, state).await?)
     }
 
     /// Waits until every webhook has been answered and every stored event has been applied.

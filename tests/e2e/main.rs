@@ -9,4 +9,9 @@ mod latency;
 mod management;
 mod nodes;
 mod pause;
+#[cfg(feature = "fault-injection")]
+mod quarantine;
+mod shutdown;
+#[cfg(feature = "fault-injection")]
+mod supervision;
 mod support;

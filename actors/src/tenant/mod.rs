@@ -41,6 +41,7 @@ use crate::tenant::commit::CommitSlot;
 use crate::tenant::proposal::Live;
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
+use crate::watchdog::Silence;
 
 /// What tenants of a node share.
 #[derive(Clone)]
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) clock: Clock,
     pub(crate) notices: UnboundedSender<Notice>,
+    pub(crate) silence: Silence,
     #[cfg(feature = "fault-injection")]
     pub(crate) faults: crate::faults::Faults,
 }
