@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(listener.hear(&[2, 1]), 1);
         assert_eq!(listener.hear(&[3, 1]), 2);
         assert_eq!(listener.hear(&[3, 1]), 3);
-        assert_eq!(listener.hear(&[3, 2]), 1);
+        assert_eq!(listener.hear(&[3, 2]), 2);
         assert_eq!(listener.hear(&[4, 3]), 0);
     }
 
