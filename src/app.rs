@@ -19,6 +19,7 @@ use crate::consumers::Consumers;
 use crate::planner::Planner;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
+use crate::storage::nonces::Nonces;
 use crate::storage::sender_directory::SenderDirectory;
 use crate::storage::{Database, Redis, Role, ownership, schema};
 use crate::telemetry::Metrics;
@@ -199,11 +200,7 @@ async fn run(
     let worker =
         has(RoleOfProcess::Worker).then(|| Worker::start(&config, &base, &name, runtime, &mut registry));
     let webhooks = has(RoleOfProcess::Webhooks)
-        .then(|| {
-            let metrics = webhooks::Metrics::register(&mut registry);
-            let (database, senders) = (base.app_system.clone(), base.senders.clone());
-            Webhooks::start(&config.meta, database, senders, base.publisher.clone(), metrics)
-        })
+        .then(|| start_webhooks(&config, &base, &mut registry))
         .transpose()?;
     let mut tasks = JoinSet::new();
     if has(RoleOfProcess::Planner) {
@@ -256,6 +253,17 @@ async fn run(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -> anyhow::Result<Webhooks> {
+    let metrics = webhooks::Metrics::register(registry);
+    let base = webhooks::Base {
+        database: base.app_system.clone(),
+        senders: base.senders.clone(),
+        nonces: Nonces::new(base.redis.clone()),
+        publisher: base.publisher.clone(),
+    };
+    Webhooks::start(config, base, metrics)
 }
 
 fn context(

@@ -23,6 +23,7 @@ pub mod message_rows;
 pub mod messages;
 pub mod migrations;
 mod named;
+pub mod nonces;
 pub mod ownership;
 pub mod planning;
 pub mod plans;
