@@ -101,8 +101,24 @@ impl Installation {
     /// # Errors
     /// When it cannot be killed, or does not come back.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.kill().await?;
+        self.start_again().await
+    }
+
+    /// Ends the server as `kill -9` does.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         let server = self.server.take().context("the server is not running")?;
-        server.kill().await?;
+        server.kill().await
+    }
+
+    /// Starts the server that was killed.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.start_server().await
     }
 
@@ -128,6 +144,15 @@ impl Installation {
     pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
         let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
         Ok(audit::verify(&auditor, tenant).await?)
+    }
+
+    /// Counts rows, as an auditor sees them: `from` is what follows FROM.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_rows(&self, from: &str) -> anyhow::Result<i64> {
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        Ok(scratch::count_rows(&auditor, from).await?)
     }
 
     /// Waits until every webhook has been answered and every stored event has been applied.

@@ -56,7 +56,6 @@ pub struct Metrics {
     repeated: Family<DoorLabel, Counter>,
     refused: Family<RefusalLabels, Counter>,
     replays: Counter,
-    unavailable: Counter,
     updates: Family<FieldLabel, Counter>,
     unknown_messages: Counter,
     quarantined: Family<ReasonLabel, Counter>,
@@ -112,11 +111,6 @@ impl Metrics {
             "Attempts of a relay whose nonce had been seen",
             self.replays.clone(),
         );
-        registry.register(
-            "malote_webhook_deliveries_unavailable",
-            "Deliveries that could not be stored; they come again",
-            self.unavailable.clone(),
-        );
     }
 
     fn register_updates(&self, registry: &mut Registry) {
@@ -163,14 +157,8 @@ impl Metrics {
     pub(super) fn count_refused(&self, door: Door, refusal: &Refusal) {
         let (door, reason) = (door.as_str(), refusal.reason());
         self.refused.get_or_create(&RefusalLabels { door, reason }).inc();
-        match refusal {
-            Refusal::Replay => {
-                self.replays.inc();
-            }
-            Refusal::NotStored | Refusal::NoncesAway => {
-                self.unavailable.inc();
-            }
-            _ => {}
+        if *refusal == Refusal::Replay {
+            self.replays.inc();
         }
     }
 

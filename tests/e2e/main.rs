@@ -8,3 +8,4 @@ mod happy_path;
 mod latency;
 mod pause;
 mod support;
+mod webhooks;
