@@ -4,7 +4,9 @@ mod answer;
 mod client;
 #[cfg(test)]
 mod examples_tests;
+mod lease;
 mod templates;
 
-pub use client::Client;
+pub use client::{Client, Licence};
+pub use lease::{Lapsed, Lease};
 pub use templates::FoundTemplate;

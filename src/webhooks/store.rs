@@ -1,9 +1,11 @@
 //! Storing deliveries by group commit: while one insert is under way, the next deliveries gather. The owner is woken afterwards.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 
 use domain::ids::{EventId, TenantId};
 use domain::webhook::{Quarantine, identity};
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -124,7 +126,14 @@ impl Writer {
         Ok(was_new)
     }
 
+    /// Stores deliveries; a fault of ours counts as their being not storable, and ends nothing else.
     async fn write(&self, deliveries: &[Delivery]) -> Result<New, StorageError> {
+        let panicked = |_| Err(StorageError::Broken("storing a delivery panicked".to_owned()));
+        let written = AssertUnwindSafe(self.insert(deliveries)).catch_unwind().await;
+        written.unwrap_or_else(panicked)
+    }
+
+    async fn insert(&self, deliveries: &[Delivery]) -> Result<New, StorageError> {
         let others: Vec<&NewOther> = deliveries.iter().flat_map(|one| &one.rows.others).collect();
         let statuses: Vec<&NewStatus> = deliveries.iter().flat_map(|one| &one.rows.statuses).collect();
         let security: Vec<&SecurityEvent> = deliveries.iter().flat_map(|one| &one.security).collect();

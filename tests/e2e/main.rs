@@ -6,6 +6,8 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod management;
+mod nodes;
 mod pause;
 mod support;
 mod webhooks;

@@ -17,11 +17,11 @@ async fn what_was_answered_before_the_kill_is_applied_after_it() {
             said(200, "stored")
         );
     }
-    scene.installation.kill().await.unwrap();
+    scene.installation.kill_node(0).await.unwrap();
     let unapplied = "events WHERE applied_at IS NULL";
     assert_eq!(scene.installation.count_rows(unapplied).await.unwrap(), 100);
     scene.broker.mend();
-    scene.installation.start_again().await.unwrap();
+    scene.installation.start_node(0).await.unwrap();
     eventually("every event is applied", SOON, || async {
         Ok((scene.installation.count_rows(unapplied).await? == 0).then_some(()))
     })
