@@ -15,3 +15,4 @@ mod shutdown;
 #[cfg(feature = "fault-injection")]
 mod supervision;
 mod support;
+mod webhooks;

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ports::{
-    BillingHead, Claim, Claimed, CommitError, Committed, Content, PauseScope, QuarantineRow, QuarantineWish,
-    Settled, TenantCommit, Verdict,
+    BillingHead, Claim, Claimed, CommitError, Committed, Content, PauseScope, Poison, QuarantineRow,
+    QuarantineWish, Settled, TenantCommit, Verdict,
 };
 use crate::testing::State;
 
@@ -97,6 +97,12 @@ impl State {
         if row.head.seq != work.expected_seq {
             let head = row.head.clone();
             return Err(CommitError::HeadMoved { head });
+        }
+        let mut claims = work.claims.iter();
+        let senseless = claims.any(|claim| self.poison_messages.contains(&claim.message))
+            || work.events.iter().any(|event| self.poison_events.contains(event));
+        if senseless {
+            return Err(CommitError::Broken("a row makes no sense".to_owned()));
         }
         let mut head = row.head.clone();
         let claims = work.claims.iter();
@@ -216,6 +222,17 @@ impl State {
             self.paused.remove(&tenant);
         }
         released
+    }
+
+    /// Makes poison dead letters.
+    pub fn bury(&mut self, poison: Poison) {
+        for id in &poison.messages {
+            let row = self.messages.get_mut(id);
+            if let Some(row) = row.filter(|row| row.state == MessageState::Queued) {
+                row.state = MessageState::Dead;
+            }
+        }
+        self.buried.push(poison);
     }
 
     /// Gives queued messages back.
