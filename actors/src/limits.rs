@@ -96,6 +96,13 @@ pub const RECOVERIES_MOST: usize = 16;
 /// How often a delivery is handed in again whose cell lost it.
 pub const REDELIVERIES_MOST: u32 = 5;
 
+// What is *told* to an actor needs no permit, because it follows from what is bounded. To `SendQueue`: permits and leases,
+// one per number with ids inside; claims, refusals and lost proposals, each of attempts in flight; one `Landed`; ticks, while it
+// works. To `BillingCounter`: proposals and events of attempts in flight; the end of the one call, one reading of the
+// head. To `RateLimiter`: one wish and one timer per number; throttles of attempts in flight. So an inbox holds no more
+// than the room at its gate and a few per attempt in flight: `actors/tests/actors/bounds.rs` looks.
+const _: () = assert!(IN_FLIGHT_MOST <= BILLING_QUEUE_MOST);
+const _: () = assert!(SENDERS_MOST <= SEND_QUEUE_MOST);
 const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
 const _: () = assert!(POISON_TRIES < FRUITLESS_MOST);
 const _: () = assert!(SILENT_NOT_READY.as_millis() < SILENT_ENDS_PROCESS.as_millis());

@@ -2,8 +2,8 @@
 //! from noticing: so a thread that is silent for long makes the process not ready, and at last ends it, so that another
 //! node takes its partitions over.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
@@ -24,11 +24,28 @@ impl Silence {
 
 /// Watches until it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Watchdog(Arc<AtomicBool>);
+pub(crate) struct Watchdog(Arc<Over>);
+
+/// Whether the watch is over, and how the watching thread is told.
+#[derive(Debug, Default)]
+struct Over {
+    is_over: Mutex<bool>,
+    told: Condvar,
+}
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        *self.0.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.told.notify_all();
+    }
+}
+
+impl Over {
+    /// Waits for a heartbeat's time; tells whether the watch is over.
+    fn wait(&self) -> bool {
+        let guard = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.told.wait_timeout_while(guard, HEARTBEAT_EVERY, |is_over| !*is_over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -64,17 +81,16 @@ async fn keep_beating(beat: Arc<AtomicU64>) {
     }
 }
 
-fn watch(beats: &[Arc<AtomicU64>], over: &AtomicBool, silence: &Silence) {
+fn watch(beats: &[Arc<AtomicU64>], over: &Over, silence: &Silence) {
     let mut listener = Listener::default();
-    while !over.load(Ordering::Acquire) {
+    while !over.wait() {
         let heard: Vec<_> = beats.iter().map(|beat| beat.load(Ordering::Relaxed)).collect();
         let looks = listener.hear(&heard);
         silence.0.store(looks, Ordering::Relaxed);
-        if silence.lasts() > SILENT_ENDS_PROCESS && !over.load(Ordering::Acquire) {
+        if silence.lasts() > SILENT_ENDS_PROCESS {
             tracing::error!(silent_for = ?silence.lasts(), "a thread of actors is blocked: ending the process");
             std::process::abort();
         }
-        std::thread::sleep(HEARTBEAT_EVERY);
     }
 }
 
@@ -130,9 +146,11 @@ mod tests {
                 Watchdog::start(&[arbiter.handle()], runtime.handle(), &silence).expect("a thread");
             tokio::time::sleep(HEARTBEAT_EVERY * 3).await;
             assert!(silence.lasts() <= HEARTBEAT_EVERY, "{:?}", silence.lasts());
-            arbiter.spawn(async { std::thread::sleep(HEARTBEAT_EVERY * 5) });
+            let (free, blocked) = std::sync::mpsc::channel::<()>();
+            arbiter.spawn(async move { drop(blocked.recv_timeout(HEARTBEAT_EVERY * 20)) });
             tokio::time::sleep(HEARTBEAT_EVERY * 4).await;
             assert!(silence.lasts() >= HEARTBEAT_EVERY * 2, "{:?}", silence.lasts());
+            drop(free);
             arbiter.stop();
         });
     }

@@ -96,11 +96,20 @@ impl TenantHandle {
         world.send_queue.depth() + world.billing.depth() + world.live.count()
     }
 
-    /// Tells the children that a second has passed.
+    /// Tells the children that a second has passed. Not those that are recovering: for as long as that takes, their seconds
+    /// would only pile up.
     pub(crate) fn tick(&self) {
-        self.world.limiter.tell(LimiterMessage::Tick);
-        self.world.send_queue.tell(SendMessage::Tick);
-        self.world.billing.tell(BillingMessage::Tick);
+        let failing = self.failing.load(Ordering::Acquire);
+        let works = |kind| failing & both(kind) == 0;
+        if works(Kind::RateLimiter) {
+            self.world.limiter.tell(LimiterMessage::Tick);
+        }
+        if works(Kind::SendQueue) {
+            self.world.send_queue.tell(SendMessage::Tick);
+        }
+        if works(Kind::BillingCounter) {
+            self.world.billing.tell(BillingMessage::Tick);
+        }
     }
 
     /// Starts nothing any more; what is in flight goes on.
@@ -233,8 +242,7 @@ impl StreamHandler<(Instant, Report)> for TenantSupervisor {
                 self.failing.fetch_and(!(bit(kind) * PARKED), Ordering::AcqRel);
             }
             Report::Working(kind) => {
-                let both = bit(kind) | bit(kind) * PARKED;
-                self.failing.fetch_and(!both, Ordering::AcqRel);
+                self.failing.fetch_and(!both(kind), Ordering::AcqRel);
             }
             Report::Escalated(kind, error, fruitless) => {
                 self.failing.fetch_or(bit(kind) * PARKED, Ordering::AcqRel);
@@ -255,6 +263,11 @@ impl StreamHandler<(Instant, Report)> for TenantSupervisor {
 
 /// What lifts a child's bit to the one that says it is parked.
 const PARKED: u8 = 8;
+
+/// The bits of a child that does not work, for either reason.
+const fn both(kind: Kind) -> u8 {
+    bit(kind) | (bit(kind) * PARKED)
+}
 
 const fn bit(kind: Kind) -> u8 {
     match kind {

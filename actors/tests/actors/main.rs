@@ -1,10 +1,12 @@
 //! Tests of the tree at its doors, in paused time, against the world in memory.
 
 mod billing;
+mod bounds;
 mod chaos;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod ownership;
+mod passivation;
 mod poison;
 #[cfg(feature = "fault-injection")]
 mod quarantine;

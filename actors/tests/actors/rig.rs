@@ -118,7 +118,6 @@ impl Rig {
     }
 
     /// Sums a metric over its labels.
-    #[cfg(feature = "fault-injection")]
     pub(crate) fn sum_of(&self, name: &str) -> f64 {
         let text = self.metrics();
         let lines = text.lines().filter(|line| line.starts_with(name));
