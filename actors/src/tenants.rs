@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
-use domain::ids::{EventId, MessageId, SenderId, TenantId};
+use domain::ids::{CampaignId, EventId, MessageId, SenderId, TenantId};
 use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use domain::retry::HELD_DELAY;
@@ -37,6 +37,8 @@ pub enum Work {
         sender: SenderId,
         /// The queue they wait in.
         lane: Lane,
+        /// Their campaign, if they are of one: campaigns take turns at a number.
+        campaign: Option<CampaignId>,
         /// The messages, expected to be `queued`.
         messages: Vec<MessageId>,
     },
@@ -265,6 +267,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         Work::Send {
             sender,
             lane,
+            campaign,
             messages,
         } => {
             let permit = world.send_queue.gate().admit(messages.len()).await?;
@@ -275,6 +278,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
             world.send_queue.tell(SendMessage::Deliver {
                 sender: *sender,
                 lane: *lane,
+                campaign: *campaign,
                 messages: messages.clone(),
                 receipt,
             });

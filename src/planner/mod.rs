@@ -122,6 +122,7 @@ impl Planner {
                 tenant: taken.tenant,
                 sender: taken.sender,
                 lane: taken.lane,
+                campaign: taken.campaign,
                 messages: messages.to_vec(),
             })
         });

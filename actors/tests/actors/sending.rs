@@ -201,6 +201,7 @@ fn single_messages_overtake_campaigns() {
             let work = Work::Send {
                 sender,
                 lane: Lane::Fast,
+                campaign: None,
                 messages: single,
             };
             let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;

@@ -74,6 +74,7 @@ pub(in crate::api) async fn send(
             tenant,
             sender: SenderId(value.sender_id),
             lane: Lane::Fast,
+            campaign: None,
             messages: vec![MessageId(accepted.id)],
         });
     }
