@@ -143,7 +143,11 @@ impl Worker {
             ledger: committer.clone(),
             messages: committer.clone(),
             meta: Arc::new(base.meta.clone()),
-            limiter: Arc::new(Limiters::new(base.redis.clone(), base.senders.clone())),
+            limiter: Arc::new(Limiters::start(
+                base.redis.clone(),
+                base.app_system.clone(),
+                base.senders.clone(),
+            )),
         };
         let settings = Settings {
             claim_deadline: Duration::from_millis(pipeline.claim_deadline_ms),

@@ -33,7 +33,10 @@ impl Health {
     /// Gives how many of the wanted calls may go out now.
     pub(crate) fn let_out(&self, wanted: usize) -> usize {
         let mut breaker = self.breaker();
-        let out = breaker.let_out(self.clock.nanoseconds(), u64::try_from(wanted).unwrap_or(u64::MAX));
+        let out = breaker.let_out(
+            self.clock.nanoseconds(),
+            u64::try_from(wanted).unwrap_or(u64::MAX),
+        );
         self.metrics.breaker_now(breaker.phase());
         usize::try_from(out).unwrap_or(wanted).min(wanted)
     }

@@ -94,9 +94,7 @@ impl SendingMetrics {
         SettledBy::ALL
             .iter()
             .for_each(|by| metrics.unknown_settled(*by, 0));
-        Scope::ALL
-            .iter()
-            .for_each(|scope| metrics.held_back(*scope, 0));
+        Scope::ALL.iter().for_each(|scope| metrics.held_back(*scope, 0));
         metrics
     }
 

@@ -278,7 +278,9 @@ mod tests {
                 let now = moment * SECOND / 1_000;
                 let out = breaker.let_out(now, 1_000);
                 calls += out;
-                (0..out).for_each(|_| drop(breaker.record(now, Sign::Silent, jitters.next().unwrap_or(0.5))));
+                for _ in 0..out {
+                    breaker.record(now, Sign::Silent, jitters.next().unwrap_or(0.5));
+                }
             }
             prop_assert!(calls <= u64::from(PROBES) * 9, "{} calls in a minute", calls);
         }

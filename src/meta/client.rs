@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::ports::{Answer, Claimed, Meta, Refusal, SendOutcome};
 use bytes::Bytes;
+use domain::unknown::UnknownCause;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -47,9 +48,9 @@ pub struct Client {
 /// How a call failed.
 enum Failed {
     /// There was no connection: it never left.
-    NotSent(String),
+    Unreachable(String),
     /// It may have left.
-    Unknown(String),
+    Unknown(UnknownCause, String),
 }
 
 impl Client {
@@ -82,21 +83,24 @@ impl Client {
             let response = self.http.request(request).await.map_err(|error| {
                 let reason = describe(&error);
                 if error.is_connect() {
-                    Failed::NotSent(reason)
+                    Failed::Unreachable(reason)
                 } else {
-                    Failed::Unknown(reason)
+                    Failed::Unknown(UnknownCause::ConnectionLost, reason)
                 }
             })?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_MOST)
-                .collect()
-                .await
-                .map_err(|error| Failed::Unknown(format!("the answer broke off: {error}")))?;
+            let body = Limited::new(body, ANSWER_MOST).collect().await.map_err(|error| {
+                let reason = format!("the answer broke off: {error}");
+                Failed::Unknown(UnknownCause::ConnectionLost, reason)
+            })?;
             Ok((head.status, head.headers, body.to_bytes()))
         };
         match tokio::time::timeout(self.timeout, answered).await {
             Ok(result) => result,
-            Err(_) => Err(Failed::Unknown(format!("no answer within {:?}", self.timeout))),
+            Err(_) => {
+                let reason = format!("no answer within {:?}", self.timeout);
+                Err(Failed::Unknown(UnknownCause::NoAnswer, reason))
+            }
         }
     }
 
@@ -107,23 +111,23 @@ impl Client {
             .body(Full::new(Bytes::from(body)));
         let request = match request {
             Ok(request) => request,
-            Err(error) => return not_sent(format!("the request cannot be made: {error}")),
+            Err(error) => return not_begun(format!("the request cannot be made: {error}")),
         };
         if Instant::now() >= deadline {
-            return not_sent("the claim's deadline had passed".to_owned());
+            return not_begun("the claim's deadline had passed".to_owned());
         }
         match self.call(request).await {
             Ok((status, headers, body)) => answer::read(status, &headers, &body),
-            Err(Failed::NotSent(reason)) => not_sent(reason),
-            Err(Failed::Unknown(reason)) => SendOutcome::Unknown { reason },
+            Err(Failed::Unreachable(reason)) => SendOutcome::Unreachable { reason },
+            Err(Failed::Unknown(cause, reason)) => SendOutcome::Unknown { cause, reason },
         }
     }
 
     async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {
         let sender = match self.senders.by_id(claimed.sender).await {
             Ok(Some(sender)) => sender,
-            Ok(None) => return not_sent(format!("there is no sender {}", claimed.sender)),
-            Err(error) => return not_sent(error.to_string()),
+            Ok(None) => return not_begun(format!("there is no sender {}", claimed.sender)),
+            Err(error) => return not_begun(error.to_string()),
         };
         let content = &claimed.content;
         let rendered = content::render(
@@ -178,7 +182,7 @@ impl Client {
         .body(Full::default())
         .map_err(|error| error.to_string())?;
         let (status, headers, body) = self.call(request).await.map_err(|failed| match failed {
-            Failed::NotSent(reason) | Failed::Unknown(reason) => reason,
+            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
         })?;
         if status.is_success() {
             return serde_json::from_slice(&body)
@@ -201,8 +205,8 @@ impl Meta for Client {
     }
 }
 
-const fn not_sent(reason: String) -> SendOutcome {
-    SendOutcome::NotSent { reason }
+const fn not_begun(reason: String) -> SendOutcome {
+    SendOutcome::NotBegun { reason }
 }
 
 fn describe(error: &dyn std::error::Error) -> String {

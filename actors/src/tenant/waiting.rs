@@ -47,12 +47,17 @@ impl Waiting {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.fast.is_empty() && self.bulk.len == 0
+        self.len() == 0
     }
 
     /// Tells whether single messages wait.
     pub(crate) fn is_urgent(&self) -> bool {
         !self.fast.is_empty()
+    }
+
+    /// Tells how many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.fast.len() + self.bulk.len
     }
 
     /// Tells how many could begin if there were permits.
