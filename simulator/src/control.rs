@@ -37,15 +37,18 @@ struct NumberBody {
     display_phone_number: Option<String>,
 }
 
+/// How long after the answer it goes down when it is told to: whoever asked hears that it was heard.
+const DOWN_AFTER: Duration = Duration::from_millis(50);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ThrottleBody {
+struct SpellBody {
     for_ms: u64,
 }
 
 /// Answers one call; `path` is what follows `/_control/`.
 pub(crate) async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     method: &Method,
     path: &[&str],
     query: &Query,
@@ -61,6 +64,7 @@ pub(crate) async fn answer(
         ("PUT", ["callback"]) => put_callback(shared, &parse(body)?),
         ("PUT", ["numbers", id]) => put_number(shared, id, parse(body)?),
         ("POST", ["throttle"]) => throttle(shared, parse(body)?),
+        ("POST", ["down"]) => down(shared, parse(body)?),
         ("GET", ["idle"]) => Ok(idle(shared, query).await),
         ("POST", ["reset"]) => {
             shared.state().reset();
@@ -169,7 +173,16 @@ fn put_number(shared: &Shared, id: &str, body: NumberBody) -> Result<Value, Refu
     Ok(json!({"number": *number.config, "rate": number.rate}))
 }
 
-fn throttle(shared: &Shared, body: ThrottleBody) -> Result<Value, Refusal> {
+fn throttle(shared: &Shared, body: SpellBody) -> Result<Value, Refusal> {
     shared.state().throttled_until_ms = shared.now_ms() + body.for_ms;
+    Ok(json!({"success": true}))
+}
+
+fn down(shared: &Arc<Shared>, body: SpellBody) -> Result<Value, Refusal> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        tokio::time::sleep(DOWN_AFTER).await;
+        shared.down_for(Duration::from_millis(body.for_ms));
+    });
     Ok(json!({"success": true}))
 }

@@ -32,7 +32,7 @@ use super::{
         admin::tenants::create, admin::tenants::list, admin::tenants::read, admin::tenants::change,
         admin::tenants::suspend, admin::tenants::assign,
         admin::keys::create, admin::keys::list, admin::keys::revoke, admin::quarantine::list,
-        admin::quarantine::release,
+        admin::quarantine::release, admin::nodes::read,
         crate::webhooks::routes::handshake, crate::webhooks::routes::deliver,
         health::live, health::ready, health::version, server::show_metrics,
     ),

@@ -13,6 +13,8 @@ use super::{ConfigError, Secret};
 pub struct Config {
     /// Listeners.
     pub http: Http,
+    /// This process among its peers.
+    pub node: Node,
     /// The operators' API.
     pub admin: Admin,
     /// PostgreSQL.
@@ -37,6 +39,15 @@ pub struct Http {
     pub public_address: SocketAddr,
     pub internal_address: SocketAddr,
     pub drain_seconds: u64,
+}
+
+/// This process among its peers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Node {
+    pub name: String,
+    pub wait_for_servers_seconds: u64,
 }
 
 /// The operators' API.

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::templates::Page;
-use super::{FoundTemplate, answer};
+use super::{FoundTemplate, Lease, answer};
 use crate::config;
 use crate::content;
 use crate::storage::sender_directory::{Sender, SenderDirectory};
@@ -43,6 +43,16 @@ pub struct Client {
     base: Arc<str>,
     timeout: Duration,
     senders: SenderDirectory,
+    licence: Licence,
+}
+
+/// What permits this node to call at all.
+#[derive(Clone)]
+pub struct Licence {
+    /// Lapses while the node is not heard of.
+    pub lease: Lease,
+    /// How long before its deadline a message was claimed.
+    pub claim_deadline: Duration,
 }
 
 /// How a call failed.
@@ -55,7 +65,7 @@ enum Failed {
 
 impl Client {
     /// Makes a client for the address and version that the settings name.
-    pub fn new(settings: &config::Meta, senders: SenderDirectory) -> Self {
+    pub fn new(settings: &config::Meta, senders: SenderDirectory, licence: Licence) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -75,6 +85,7 @@ impl Client {
             base: format!("{}/{}", settings.base_url.trim_end_matches('/'), settings.version).into(),
             timeout: settings.timeout(),
             senders,
+            licence,
         }
     }
 
@@ -113,14 +124,25 @@ impl Client {
             Ok(request) => request,
             Err(error) => return not_begun(format!("the request cannot be made: {error}")),
         };
-        if Instant::now() >= deadline {
-            return not_begun("the claim's deadline had passed".to_owned());
+        if let Err(reason) = self.may_leave(deadline) {
+            return not_begun(reason);
         }
         match self.call(request).await {
             Ok((status, headers, body)) => answer::read(status, &headers, &body),
             Err(Failed::Unreachable(reason)) => SendOutcome::Unreachable { reason },
             Err(Failed::Unknown(cause, reason)) => SendOutcome::Unknown { cause, reason },
         }
+    }
+
+    /// The last look before the first byte: nothing is awaited between it and the call.
+    fn may_leave(&self, deadline: Instant) -> Result<(), String> {
+        let now = Instant::now();
+        if now >= deadline {
+            return Err("the claim's deadline had passed".to_owned());
+        }
+        let claimed_at = deadline.checked_sub(self.licence.claim_deadline).unwrap_or(now);
+        let allowed = self.licence.lease.allows(claimed_at, now);
+        allowed.map_err(|lapsed| lapsed.to_string())
     }
 
     async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {

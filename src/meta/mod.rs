@@ -2,7 +2,9 @@
 
 mod answer;
 mod client;
+mod lease;
 mod templates;
 
-pub use client::Client;
+pub use client::{Client, Licence};
+pub use lease::{Lapsed, Lease};
 pub use templates::FoundTemplate;

@@ -22,6 +22,7 @@ pub mod limiter;
 pub mod message_rows;
 pub mod messages;
 pub mod migrations;
+pub mod migrator;
 mod named;
 pub mod ownership;
 pub mod planning;

@@ -1,8 +1,10 @@
 //! Storing deliveries by group commit: while one insert is under way, the next deliveries gather. The owner is woken afterwards.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 
 use domain::ids::{EventId, TenantId};
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Metrics;
@@ -67,7 +69,9 @@ impl Writer {
                 return;
             }
             let (rows, waiting): (Vec<Rows>, Vec<_>) = gathered.into_iter().unzip();
-            let stored = self.write(rows).await;
+            let stored = AssertUnwindSafe(self.write(rows)).catch_unwind().await;
+            let stored = stored
+                .unwrap_or_else(|_| Err(StorageError::Broken("storing a delivery panicked".to_owned())));
             for answer in waiting {
                 // Meta may have hung up; it will come again.
                 let _ = answer.send(stored.as_ref().map(|_| ()).map_err(Clone::clone));

@@ -6,5 +6,7 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod management;
+mod nodes;
 mod pause;
 mod support;

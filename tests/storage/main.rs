@@ -4,6 +4,7 @@
 mod campaigns;
 mod dead_letters;
 mod messages;
+mod migrator;
 mod refusals;
 mod requests;
 mod roles;
