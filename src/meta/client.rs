@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::templates::Page;
-use super::{FoundTemplate, Lease, answer};
+use super::{FoundTemplate, Lease, answer, history};
 use crate::config;
 use crate::content;
 use crate::storage::sender_directory::{Sender, SenderDirectory};
@@ -189,6 +189,27 @@ impl Client {
         Ok(found)
     }
 
+    /// Asks what happened to a message that Meta took.
+    ///
+    /// # Errors
+    /// When Meta does not answer, or refuses for another reason than that it does not know the message.
+    pub async fn history(&self, sender: &Sender, wamid: &str) -> Result<Vec<history::Past>, String> {
+        let id: String = wamid.bytes().map(percent_encoded).collect();
+        let number = &sender.phone_number_id;
+        let request = Request::get(format!("{}/{number}/message_history?message_id={id}", self.base))
+            .header(AUTHORIZATION, format!("Bearer {}", sender.access_token.expose()))
+            .body(Full::default())
+            .map_err(|error| error.to_string())?;
+        let (status, _, body) = self.call(request).await.map_err(|failed| match failed {
+            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
+        })?;
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Ok(Vec::new()),
+            status if status.is_success() => history::read(&body),
+            status => Err(format!("Meta answered {status}")),
+        }
+    }
+
     async fn template_page(
         &self,
         waba_id: &str,
@@ -224,6 +245,14 @@ impl Meta for Client {
     fn send(&self, claimed: Arc<Claimed>, deadline: Instant) -> Answer<SendOutcome> {
         let this = self.clone();
         Box::pin(async move { this.send_claimed(&claimed, deadline).await })
+    }
+}
+
+/// Writes a byte so that it may stand in a query (RFC 3986, section 2.3).
+fn percent_encoded(byte: u8) -> String {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod answer;
 mod client;
+mod history;
 mod lease;
 mod templates;
 
 pub use client::{Client, Licence};
+pub use history::Past;
 pub use lease::{Lapsed, Lease};
 pub use templates::FoundTemplate;

@@ -2,6 +2,7 @@
 //!
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
+mod history;
 mod shares;
 
 use std::time::{Duration, Instant};
