@@ -20,6 +20,7 @@ use crate::foundation::Foundation;
 use crate::planner::Planner;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
+use crate::storage::nonces::Nonces;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
@@ -155,6 +156,29 @@ impl Worker {
     }
 }
 
+/// Asks Meta's history about messages without news, if the settings say so.
+fn ask_history(
+    config: &Config,
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let silent_for = Duration::from_secs(config.pipeline.history_after_seconds);
+    if silent_for.is_zero() {
+        return;
+    }
+    let history = planner::History {
+        database: base.app_system.clone(),
+        publisher: base.publisher.clone(),
+        meta: base.meta.clone(),
+        senders: base.senders.clone(),
+        silent_for,
+        metrics: planner::HistoryMetrics::register(registry),
+    };
+    tasks.spawn(history.run(stop.clone()));
+}
+
 async fn run(
     config: Config,
     roles: Vec<RoleOfProcess>,
@@ -179,11 +203,7 @@ async fn run(
         Worker::start(&config, &base, member, runtime, &mut registry)
     });
     let webhooks = has(RoleOfProcess::Webhooks)
-        .then(|| {
-            let metrics = webhooks::Metrics::register(&mut registry);
-            let (database, senders) = (base.app_system.clone(), base.senders.clone());
-            Webhooks::start(&config.meta, database, senders, base.publisher.clone(), metrics)
-        })
+        .then(|| start_webhooks(&config, &base, &mut registry))
         .transpose()?;
     let mut tasks = JoinSet::new();
     if has(RoleOfProcess::Planner) {
@@ -194,6 +214,7 @@ async fn run(
             metrics: planner::Metrics::register(&mut registry),
         };
         tasks.spawn(planner.run(stop.clone()));
+        ask_history(&config, &base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
@@ -294,6 +315,17 @@ fn early(what: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Er
         Ok(Err(error)) => error.context(format!("{what} ended")),
         Err(panic) => anyhow::anyhow!("{what} failed: {panic}"),
     }
+}
+
+fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -> anyhow::Result<Webhooks> {
+    let metrics = webhooks::Metrics::register(registry);
+    let base = webhooks::Base {
+        database: base.app_system.clone(),
+        senders: base.senders.clone(),
+        nonces: Nonces::new(base.redis.clone()),
+        publisher: base.publisher.clone(),
+    };
+    Webhooks::start(config, base, metrics)
 }
 
 fn context(

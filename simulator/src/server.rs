@@ -249,13 +249,7 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Fu
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(content_type),
-    );
-    headers.insert(
-        "facebook-api-version",
-        HeaderValue::from_static("v26.0"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("facebook-api-version", HeaderValue::from_static("v26.0"));
     response
 }

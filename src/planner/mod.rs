@@ -5,6 +5,8 @@
 mod history;
 mod shares;
 
+pub use history::{History, Metrics as HistoryMetrics};
+
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, message_rows};
+use crate::storage::{Database, StorageError, message_rows, unknown};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -98,6 +100,7 @@ impl Planner {
             *tick = Instant::now() + TICK;
             // Lets owners run their timers.
             self.publisher.tick_soon();
+            self.wake().await?;
         }
         if *upkeep <= Instant::now() {
             *upkeep = Instant::now() + UPKEEP;
@@ -145,6 +148,15 @@ impl Planner {
             })
         });
         futures_util::future::try_join_all(deliveries).await?;
+        Ok(())
+    }
+
+    /// Wakes owners who have something to do and may sleep, or have died: a delivery that names nothing starts the tenant's actors.
+    async fn wake(&self) -> Result<(), StorageError> {
+        for tenant in unknown::to_wake(&self.database).await? {
+            let events = Vec::new();
+            self.publisher.publish_soon(Envelope::Events { tenant, events });
+        }
         Ok(())
     }
 

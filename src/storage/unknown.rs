@@ -28,20 +28,12 @@ pub async fn wish(
     filter: &UnknownFilter,
     wish: UnknownPolicy,
 ) -> Result<u64, StorageError> {
-    let ids: Option<Vec<Uuid>> = filter
-        .ids
-        .as_ref()
-        .map(|ids| ids.iter().map(|id| id.0).collect());
+    let ids: Option<Vec<Uuid>> = filter.ids.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
     transaction
         .execute(
             "UPDATE messages SET unknown_wish = $4 WHERE tenant_id = $1 AND unknown_since IS NOT NULL
                 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid[] IS NULL OR id = ANY($3))",
-            &[
-                &tenant.0,
-                &filter.campaign.map(Uuid::from),
-                &ids,
-                &wish.as_str(),
-            ],
+            &[&tenant.0, &filter.campaign.map(Uuid::from), &ids, &wish.as_str()],
         )
         .await
 }
@@ -64,7 +56,5 @@ pub async fn to_wake(database: &Database) -> Result<Vec<TenantId>, StorageError>
             &[&WOKEN_AT_ONCE],
         )
         .await?;
-    rows.iter()
-        .map(|row| Ok(TenantId(row.try_get(0)?)))
-        .collect()
+    rows.iter().map(|row| Ok(TenantId(row.try_get(0)?))).collect()
 }

@@ -10,3 +10,4 @@ mod management;
 mod nodes;
 mod pause;
 mod support;
+mod webhooks;

@@ -5,6 +5,7 @@ mod campaigns;
 mod dead_letters;
 mod messages;
 mod migrator;
+mod poison;
 mod refusals;
 mod requests;
 mod roles;

@@ -11,6 +11,7 @@ pub(crate) mod receipt;
 pub(crate) mod send_queue;
 pub(crate) mod sending;
 pub(crate) mod supervisor;
+pub(crate) mod suspects;
 pub(crate) mod waiting;
 
 use std::future::Future;
@@ -46,6 +47,7 @@ use crate::tenant::pace::Paces;
 use crate::tenant::proposal::Live;
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
+use crate::tenant::suspects::Suspects;
 use crate::tenant::waiting::Room;
 
 /// What tenants of a node share.
@@ -95,6 +97,7 @@ pub(crate) struct World {
     pub(crate) paces: Paces,
     /// Room for campaigns in front of `SendQueue`: less than all, so that a single message always finds some.
     pub(crate) bulk_room: Arc<Semaphore>,
+    pub(crate) suspects: Suspects,
     /// Set when the partition is being handed over: nothing new starts.
     pub(crate) frozen: AtomicBool,
     /// Set when `SendQueue` waits for room in flight.
@@ -125,6 +128,7 @@ impl World {
             commit: CommitSlot::default(),
             paces: Paces::default(),
             bulk_room: Arc::new(Semaphore::new(SEND_QUEUE_MOST - FAST_ROOM)),
+            suspects: Suspects::default(),
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             paused: Mutex::new(Vec::new()),

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ports::{
-    BillingHead, Claim, Claimed, CommitError, Committed, Content, Settled, SettledUnknown, TenantCommit,
-    Verdict,
+    BillingHead, Claim, Claimed, CommitError, Committed, Content, Poison, Settled, SettledUnknown,
+    TenantCommit, Verdict,
 };
 use crate::testing::State;
 
@@ -102,6 +102,12 @@ impl State {
         if row.head.seq != work.expected_seq {
             let head = row.head.clone();
             return Err(CommitError::HeadMoved { head });
+        }
+        let mut claims = work.claims.iter();
+        let senseless = claims.any(|claim| self.poison_messages.contains(&claim.message))
+            || work.events.iter().any(|event| self.poison_events.contains(event));
+        if senseless {
+            return Err(CommitError::Broken("a row makes no sense".to_owned()));
         }
         let mut head = row.head.clone();
         let claims = work.claims.iter();
@@ -232,6 +238,17 @@ impl State {
         }
         settled.events = (0..count).map(|_| self.store_event(tenant, false)).collect();
         settled
+    }
+
+    /// Makes poison dead letters.
+    pub fn bury(&mut self, poison: Poison) {
+        for id in &poison.messages {
+            let row = self.messages.get_mut(id);
+            if let Some(row) = row.filter(|row| row.state == MessageState::Queued) {
+                row.state = MessageState::Dead;
+            }
+        }
+        self.buried.push(poison);
     }
 
     /// Gives queued messages back.

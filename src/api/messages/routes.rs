@@ -44,7 +44,8 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with)
         .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
         .boxed();
-    send.or(list).unify().or(read).unify().boxed()
+    let settle = super::unknown::route(context);
+    settle.or(send).unify().or(list).unify().or(read).unify().boxed()
 }
 
 /// Accepts one message; its delivery is reported later.

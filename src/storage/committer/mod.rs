@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::{
-    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Settled, SettledUnknown,
-    TenantCommit, Unavailable,
+    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Poison, Settled,
+    SettledUnknown, TenantCommit, Unavailable,
 };
 use domain::campaign::PauseReason;
 use domain::ids::{AttemptId, EventId, MessageId, TenantId};
@@ -112,6 +112,11 @@ impl Messages for Committer {
     ) -> Answer<Result<(), Unavailable>> {
         let database = self.database.clone();
         Box::pin(async move { Ok(message_rows::give_back(&database, tenant, &messages, due_at).await?) })
+    }
+
+    fn bury(&self, poison: Poison) -> Answer<Result<(), Unavailable>> {
+        let database = self.database.clone();
+        Box::pin(async move { Ok(message_rows::bury(&database, &poison).await?) })
     }
 
     fn expire_sending(&self, tenant: TenantId, live: Vec<AttemptId>) -> Answer<Result<usize, Unavailable>> {
