@@ -20,6 +20,7 @@ mod delays;
 #[cfg(feature = "fault-injection")]
 pub mod faults;
 mod gate;
+mod health;
 mod inbox;
 mod intensity;
 pub mod limits;
@@ -29,6 +30,7 @@ mod partition;
 pub mod ports;
 mod quarantine;
 mod registry;
+mod sending_metrics;
 mod sights;
 mod tenant;
 pub mod tenants;

@@ -44,7 +44,9 @@ impl Over {
     /// Waits for a heartbeat's time; tells whether the watch is over.
     fn wait(&self) -> bool {
         let guard = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.told.wait_timeout_while(guard, HEARTBEAT_EVERY, |is_over| !*is_over);
+        let waited = self
+            .told
+            .wait_timeout_while(guard, HEARTBEAT_EVERY, |is_over| !*is_over);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -136,6 +136,7 @@ pub struct Pipeline {
     pub passivate_after_ms: u64,
     pub quarantine_first_ms: u64,
     pub drain_seconds: u64,
+    pub history_after_seconds: u64,
 }
 
 /// Logs.
