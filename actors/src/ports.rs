@@ -10,12 +10,14 @@ use std::time::Duration;
 use domain::campaign::PauseReason;
 use domain::category::Category;
 use domain::ids::{AttemptId, CampaignId, EventId, MessageId, SenderId, TenantId};
-use domain::partition::{Epoch, Partition};
+use domain::partition::Epoch;
 use domain::rate_limit::PairKey;
 use domain::recipient::Recipient;
 use domain::unknown::{SettledBy, UnknownCause};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+
+pub use crate::quarantine::{Quarantine, QuarantineRow, QuarantineWish};
 
 /// What every port answers with.
 pub type Answer<T> = BoxFuture<'static, T>;
@@ -362,45 +364,4 @@ pub trait LimiterStore: Send + Sync + 'static {
     fn hold(&self, way: Way, until: Timestamp) -> Answer<()>;
     /// Tells until when nothing may leave through any of the ways, as far as this node knows. Never waits.
     fn held_until(&self, ways: &[Way]) -> Option<Timestamp>;
-}
-
-/// A tenant in quarantine, as its row says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuarantineRow {
-    /// Which.
-    pub tenant: TenantId,
-    /// Its partition.
-    pub partition: Partition,
-    /// What kept failing.
-    pub reason: String,
-    /// What it said last.
-    pub error: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// When it is released by itself.
-    pub until: Timestamp,
-}
-
-/// A tenant whose actors kept failing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuarantineWish {
-    /// Which.
-    pub tenant: TenantId,
-    /// Its partition.
-    pub partition: Partition,
-    /// The epoch under which this owner works.
-    pub epoch: Epoch,
-    /// What kept failing.
-    pub reason: String,
-    /// What it said last.
-    pub error: String,
-}
-
-/// Where quarantines are kept. The row is the truth: it outlives nodes, and every owner of the tenant respects it.
-pub trait Quarantine: Send + Sync + 'static {
-    /// Puts a tenant in quarantine and pauses its running campaigns, in one step. A tenant that is there already stays
-    /// there as it is. Nothing happens, and there is no row, where a later owner has taken the tenant over.
-    fn enter(&self, wish: QuarantineWish) -> Answer<Result<Option<QuarantineRow>, Unavailable>>;
-    /// Releases those whose time is over, with their campaigns, and gives all that are left, of any partition.
-    fn look(&self) -> Answer<Result<Vec<QuarantineRow>, Unavailable>>;
 }

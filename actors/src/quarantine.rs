@@ -1,13 +1,55 @@
-//! What this node knows of quarantines. The rows are the truth; here is what was read last, and what was decided here and is
-//! not yet in its row.
+//! Quarantines: where they are kept, and what this node knows of them. The rows are the truth; a node knows what it read
+//! last, and what it decided and is not yet in its row.
 
 use std::collections::HashMap;
 
 use domain::ids::TenantId;
-use domain::partition::Partition;
+use domain::partition::{Epoch, Partition};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::ports::QuarantineRow;
+use crate::ports::{Answer, Unavailable};
+
+/// A tenant in quarantine, as its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// Which.
+    pub tenant: TenantId,
+    /// Its partition.
+    pub partition: Partition,
+    /// What kept failing.
+    pub reason: String,
+    /// What it said last.
+    pub error: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is released by itself.
+    pub until: Timestamp,
+}
+
+/// A tenant whose actors kept failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineWish {
+    /// Which.
+    pub tenant: TenantId,
+    /// Its partition.
+    pub partition: Partition,
+    /// The epoch under which this owner works.
+    pub epoch: Epoch,
+    /// What kept failing.
+    pub reason: String,
+    /// What it said last.
+    pub error: String,
+}
+
+/// Where quarantines are kept. The row is the truth: it outlives nodes, and every owner of the tenant respects it.
+pub trait Quarantine: Send + Sync + 'static {
+    /// Puts a tenant in quarantine and pauses its running campaigns, in one step. A tenant that is there already stays
+    /// there as it is. Nothing happens, and there is no row, where a later owner has taken the tenant over.
+    fn enter(&self, wish: QuarantineWish) -> Answer<Result<Option<QuarantineRow>, Unavailable>>;
+    /// Releases those whose time is over, with their campaigns, and gives all that are left, of any partition.
+    fn look(&self) -> Answer<Result<Vec<QuarantineRow>, Unavailable>>;
+}
 
 /// Tenants in quarantine, as far as this node knows.
 #[derive(Debug, Default)]
@@ -78,7 +120,6 @@ impl Quarantines {
 mod tests {
     use std::time::Duration;
 
-    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;

@@ -49,6 +49,9 @@ pub(crate) enum BillingMessage {
     Tick,
 }
 
+/// The events of a commit, each once, with who waits for them.
+type EventsOfCommit = (Vec<EventId>, Vec<Arc<Receipt>>);
+
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
     pub(super) world: Arc<World>,
@@ -167,7 +170,7 @@ impl BillingCounter {
     }
 
     /// Takes what goes into one commit; a suspect goes alone.
-    fn next_work(&mut self) -> (Vec<Proposed>, (Vec<EventId>, Vec<Arc<Receipt>>)) {
+    fn next_work(&mut self) -> (Vec<Proposed>, EventsOfCommit) {
         let world = self.world.clone();
         if self.intake.begins_with_suspect(&world.suspects) {
             return (Vec::new(), self.intake.next_events(&world.suspects));
