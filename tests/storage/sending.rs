@@ -31,14 +31,14 @@ async fn with_queued(recipients: usize) -> (TestTenant, CampaignId, Vec<MessageI
     let test = TestTenant::create().await;
     test.assign_plan(1_000).await;
     let hash: &[u8] = &genesis(test.tenant);
-    let mut connection = test.system.get().await.unwrap();
+    let mut connection = test.system.get().await.expect("the database answers");
     connection
         .execute(
             "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
             &[&test.tenant.0, &hash],
         )
         .await
-        .unwrap();
+        .expect("the database answers");
     let campaign = test.draft().await;
     test.add(campaign, &phones(0, recipients)).await;
     test.change(campaign, |standing| standing.launch(false)).await;
@@ -48,7 +48,7 @@ async fn with_queued(recipients: usize) -> (TestTenant, CampaignId, Vec<MessageI
 
 /// Queues all that is planned.
 async fn queue(test: &TestTenant, campaign: CampaignId) -> Vec<MessageId> {
-    let mut transaction = test.system.begin().await.unwrap();
+    let mut transaction = test.system.begin().await.expect("the database answers");
     let rows = transaction
         .query(
             "UPDATE messages SET state = 'queued', due_at = NULL, queued_at = now()
@@ -56,14 +56,17 @@ async fn queue(test: &TestTenant, campaign: CampaignId) -> Vec<MessageId> {
             &[&test.tenant.0],
         )
         .await
-        .unwrap();
+        .expect("the database answers");
     let mut changes = CountChanges::default();
     for _ in &rows {
         let (from, to) = (MessageState::Planned, MessageState::Queued);
         changes.moved(test.tenant, Some(campaign), from, to);
     }
-    changes.write(&mut transaction, Writer::Planner).await.unwrap();
-    transaction.commit().await.unwrap();
+    changes
+        .write(&mut transaction, Writer::Planner)
+        .await
+        .expect("the database answers");
+    transaction.commit().await.expect("the database answers");
     let mut ids: Vec<_> = rows.iter().map(|row| MessageId(row.get(0))).collect();
     ids.sort_unstable();
     ids
@@ -76,7 +79,10 @@ async fn claim(
     messages: &[MessageId],
     deadline: Duration,
 ) -> (Vec<(MessageId, AttemptId)>, Vec<(SenderId, Timestamp)>) {
-    let head = committer.take_over(test.tenant, EPOCH).await.unwrap();
+    let head = committer
+        .take_over(test.tenant, EPOCH)
+        .await
+        .expect("the database answers");
     let claims = messages.iter().map(|message| Claim {
         message: *message,
         attempt: AttemptId(Uuid::now_v7()),
@@ -89,7 +95,7 @@ async fn claim(
         deadline,
         events: Vec::new(),
     };
-    let committed = committer.commit(work).await.unwrap();
+    let committed = committer.commit(work).await.expect("the database answers");
     let claimed = committed.claimed.iter();
     (
         claimed
@@ -237,9 +243,11 @@ async fn a_portfolio_counts_people_exactly_and_frees_the_place_of_a_refusal() {
 
 /// Makes limiters under a prefix of their own.
 async fn limiters(test: &TestTenant, prefix: &str) -> Limiters {
-    let mut settings = malote::config::load(None, None).unwrap().redis;
+    let mut settings = malote::config::load(None, None)
+        .expect("settings and Redis")
+        .redis;
     settings.prefix = prefix.to_owned();
-    let redis = Redis::connect(&settings).await.unwrap();
+    let redis = Redis::connect(&settings).await.expect("settings and Redis");
     let senders = SenderDirectory::new(test.system.clone());
     Limiters::start(redis, test.system.clone(), senders)
 }
