@@ -149,7 +149,9 @@ mod tests {
             tokio::time::sleep(HEARTBEAT_EVERY * 3).await;
             assert!(silence.lasts() <= HEARTBEAT_EVERY, "{:?}", silence.lasts());
             let (free, blocked) = std::sync::mpsc::channel::<()>();
-            arbiter.spawn(async move { drop(blocked.recv_timeout(HEARTBEAT_EVERY * 20)) });
+            arbiter.spawn(async move {
+                let _ = blocked.recv_timeout(HEARTBEAT_EVERY * 20);
+            });
             tokio::time::sleep(HEARTBEAT_EVERY * 4).await;
             assert!(silence.lasts() >= HEARTBEAT_EVERY * 2, "{:?}", silence.lasts());
             drop(free);

@@ -6,6 +6,7 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod limits;
 mod management;
 mod nodes;
 mod pause;
@@ -15,4 +16,5 @@ mod shutdown;
 #[cfg(feature = "fault-injection")]
 mod supervision;
 mod support;
+mod unknown;
 mod webhooks;

@@ -5,6 +5,8 @@ mod bounds;
 mod chaos;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod limits;
+mod outage;
 mod ownership;
 mod passivation;
 mod poison;
