@@ -89,6 +89,7 @@ async fn send_one_each(tenants: &Tenants, stock: &[Stock]) {
         let work = Work::Send {
             sender: *sender,
             lane: Lane::Bulk,
+            campaign: None,
             messages: vec![*message],
         };
         tenants.deliver(PARTITION, *tenant, work)

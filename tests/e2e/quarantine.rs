@@ -75,11 +75,11 @@ async fn a_child_that_panics_on_every_message_costs_its_tenant_ten_seconds_and_n
 async fn prepare(tenants: &[Tenant], first: u64) -> Vec<String> {
     let mut campaigns = Vec::new();
     for (number, tenant) in (0..).zip(tenants) {
-        let campaign = tenant.draft("quarantine").await.unwrap();
+        let campaign = tenant.draft("quarantine").await.expect("an answer");
         let first = first + number * MESSAGES;
         let mut csv = String::from("recipient,name\n");
         (first..first + MESSAGES).for_each(|number| csv.push_str(&format!("+3519{number:08},Contact\n")));
-        tenant.upload(&campaign, csv).await.unwrap();
+        tenant.upload(&campaign, csv).await.expect("an answer");
         campaigns.push(campaign);
     }
     campaigns
@@ -88,7 +88,7 @@ async fn prepare(tenants: &[Tenant], first: u64) -> Vec<String> {
 async fn launch(tenants: &[Tenant], campaigns: &[String]) -> Instant {
     let launched = Instant::now();
     for (tenant, campaign) in tenants.iter().zip(campaigns) {
-        tenant.tell(campaign, "launch").await.unwrap();
+        tenant.tell(campaign, "launch").await.expect("an answer");
     }
     launched
 }
@@ -96,7 +96,7 @@ async fn launch(tenants: &[Tenant], campaigns: &[String]) -> Instant {
 /// Waits until the last campaign has finished and gives how long after their launch that was.
 async fn until_finished(tenants: &[Tenant], campaigns: &[String], launched: Instant) -> Duration {
     for (tenant, campaign) in tenants.iter().zip(campaigns) {
-        tenant.finished(campaign, WITHIN).await.unwrap();
+        tenant.finished(campaign, WITHIN).await.expect("an answer");
     }
     launched.elapsed()
 }
@@ -113,7 +113,7 @@ async fn until_quarantined(installation: &Installation, tenant: &Tenant, launche
     let look = || quarantine_of(installation, tenant);
     let found = eventually("the tenant is in quarantine", SOON, look)
         .await
-        .unwrap();
+        .expect("an answer");
     let after = launched.elapsed();
     assert_eq!(found["reason"], "send_queue keeps failing");
     assert_eq!(found["last_error"], "an injected fault: panic");
@@ -122,12 +122,25 @@ async fn until_quarantined(installation: &Installation, tenant: &Tenant, launche
 }
 
 async fn release(installation: &Installation, tenant: &Tenant, campaign: &str) {
-    installation.admin.delete("/admin/v1/faults").await.unwrap();
+    installation
+        .admin
+        .delete("/admin/v1/faults")
+        .await
+        .expect("an answer");
     let path = format!("/admin/v1/tenants/{}/release", tenant.id);
-    let released = installation.admin.post(&path, &json!({})).await.unwrap();
+    let released = installation
+        .admin
+        .post(&path, &json!({}))
+        .await
+        .expect("an answer");
     assert_eq!(released["campaigns_resumed"], 1, "{released}");
-    tenant.finished(campaign, WITHIN).await.unwrap();
-    assert!(quarantine_of(installation, tenant).await.unwrap().is_none());
+    tenant.finished(campaign, WITHIN).await.expect("an answer");
+    assert!(
+        quarantine_of(installation, tenant)
+            .await
+            .expect("an answer")
+            .is_none()
+    );
     let again = installation.admin.post(&path, &json!({})).await;
     assert!(again.is_err(), "a second release is refused");
 }
@@ -162,5 +175,5 @@ async fn until_listed(installation: &Installation, tenant: &Tenant) {
     let look = || quarantine_of(installation, tenant);
     eventually("the tenant is in quarantine", SOON, look)
         .await
-        .unwrap();
+        .expect("an answer");
 }
