@@ -85,6 +85,19 @@ pub const fn reservable(limit: Option<i64>, held: i64, captured: i64, wanted: i6
     }
 }
 
+/// The part of a limit, one in so many, that must be free before a blocked tenant sends again: a single unit that comes back
+/// must not make its campaigns start and stop.
+const FREE_AGAIN: i64 = 100;
+
+/// Tells whether a tenant that its plan blocked may go on: where the limit is gone, where a hundredth of it is free again, or
+/// where all that `waiting` messages need is free.
+pub fn has_room_again(limit: Option<i64>, held: i64, captured: i64, waiting: i64) -> bool {
+    let Some(limit) = limit else { return true };
+    let room = limit.saturating_sub(held).saturating_sub(captured);
+    let part = limit / FREE_AGAIN + i64::from(limit % FREE_AGAIN != 0);
+    room > 0 && room >= part.min(waiting)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -96,6 +109,17 @@ mod tests {
         assert_eq!(reservable(Some(10), 4, 5, 3), 1);
         assert_eq!(reservable(Some(10), 5, 5, 3), 0);
         assert_eq!(reservable(None, 5, 5, 3), 3);
+    }
+
+    #[test]
+    fn a_single_unit_that_comes_back_does_not_wake_a_blocked_tenant() {
+        assert!(!has_room_again(Some(1_000), 0, 1_000, 500));
+        assert!(!has_room_again(Some(1_000), 0, 999, 500));
+        assert!(has_room_again(Some(1_000), 0, 990, 500));
+        assert!(has_room_again(Some(1_000), 0, 999, 1), "it is all that is needed");
+        assert!(has_room_again(Some(2_000), 0, 1_000, 500), "a larger plan");
+        assert!(has_room_again(None, 5, 5_000, 500), "a plan without an end");
+        assert!(!has_room_again(Some(0), 0, 0, 0));
     }
 
     proptest! {

@@ -33,6 +33,7 @@ pub const ALL: &[Migration] = migrations![
     1 "0001_tenants_and_messages",
     2 "0002_ledger",
     3 "0003_row_security",
+    5 "0005_campaign_life",
 ];
 
 const FOUNDATION: &str = include_str!("../../deploy/postgres/database.sql");

@@ -45,7 +45,7 @@ pub enum Unfit {
 }
 
 /// The oldest schema with which this program works.
-pub const NEEDED: i32 = 3;
+pub const NEEDED: i32 = 5;
 
 /// Checks the role and the version of the schema.
 ///
