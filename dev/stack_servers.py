@@ -120,8 +120,7 @@ class PostgreSQL(Server):
                     "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=256MB", "-c", "max_connections=400",
                     "-c", "max_wal_size=2GB", "-c", "log_min_duration_statement=1000"])
         self.wait_until_up()
-        if self.query("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'migration_admin'") == "0":
-            self.make_roles()
+        self.make_roles()  # Every statement of the script may run again, and the script may have changed.
         if self.query("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'malote'") == "0":
             self.query("postgres", "CREATE DATABASE malote OWNER migration_admin")
 

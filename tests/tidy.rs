@@ -1,6 +1,8 @@
 //! The repository's rules, read from its files: what `docs/architecture.md` and `CONTRIBUTING.md` promise and a program can check.
 //! Needs nothing but the standard library, so that it runs first and in no time.
 
+#[path = "tidy/faults.rs"]
+mod faults;
 #[path = "tidy/gate.rs"]
 mod gate;
 #[path = "tidy/metrics.rs"]

@@ -17,6 +17,8 @@
 mod cell;
 mod clock;
 mod delays;
+#[cfg(feature = "fault-injection")]
+pub mod faults;
 mod gate;
 mod intensity;
 pub mod limits;

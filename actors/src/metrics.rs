@@ -17,18 +17,21 @@ use crate::gate::Gate;
 
 /// Which child of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Grants leases of permits.
     RateLimiter,
+    /// Keeps ids until there are permits.
     SendQueue,
+    /// Writes the ledger.
     BillingCounter,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 3] = [Self::RateLimiter, Self::SendQueue, Self::BillingCounter];
+    pub const ALL: [Self; 3] = [Self::RateLimiter, Self::SendQueue, Self::BillingCounter];
 
     /// Gives the name used in metrics and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimiter => "rate_limiter",
             Self::SendQueue => "send_queue",

@@ -88,6 +88,8 @@ impl Node {
             recoveries: Arc::new(Semaphore::new(RECOVERIES_MOST)),
             clock: Clock::start(),
             notices,
+            #[cfg(feature = "fault-injection")]
+            faults: crate::faults::Faults::default(),
         };
         let tenants = Tenants::new(shared, handles);
         drop(runtime.spawn(tenants.attend(noticed)));

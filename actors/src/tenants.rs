@@ -198,6 +198,12 @@ impl Tenants {
             .collect()
     }
 
+    /// Gives what may be made to go wrong on this node.
+    #[cfg(feature = "fault-injection")]
+    pub fn faults(&self) -> crate::faults::Faults {
+        self.0.shared.faults.clone()
+    }
+
     /// Works off what tenants tell their node, until the node is gone.
     pub(crate) fn attend(
         &self,

@@ -1,6 +1,13 @@
--- What a fresh database of Malote needs before its first migration. Run by `malote migrate up` as migration_admin, who owns the
+-- What a database of Malote needs before its first migration. Run by each `malote migrate up` as migration_admin, who owns the
 -- database; every statement may run again.
 
+DO $$
+BEGIN
+    -- By default everybody may connect and make temporary tables.
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO app_rw, app_system, readonly_audit', current_database());
+END
+$$;
 CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION migration_admin;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA app TO app_rw, app_system, readonly_audit;

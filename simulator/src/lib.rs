@@ -3,6 +3,7 @@
 //! It knows nothing of the platform it is used against: any client of the Cloud API can be pointed at it.
 //! Tests and benchmarks start it in-process with [`Simulator::start`]; `malote simulator` serves it alone.
 
+pub mod acceptances;
 mod base64;
 mod catalog;
 mod check;

@@ -80,6 +80,8 @@ pub(crate) struct Message {
     pub(crate) pending: u8,
     /// The error code if it fails; 0 if it does not.
     pub(crate) failed_code: u32,
+    /// When it was accepted, in tenths of a millisecond after the start.
+    pub(crate) accepted_tenths_ms: u32,
     happened: u8,
     acknowledged: u8,
     times_s: [u32; 4],
@@ -87,7 +89,12 @@ pub(crate) struct Message {
 
 impl Message {
     /// A message accepted and not yet sent.
-    pub(crate) fn new(recipient: RecipientIndex, number: u32, category: Category) -> Self {
+    pub(crate) fn new(
+        recipient: RecipientIndex,
+        number: u32,
+        category: Category,
+        accepted_tenths_ms: u32,
+    ) -> Self {
         Self {
             recipient,
             number,
@@ -96,6 +103,7 @@ impl Message {
             opaque: None,
             pending: 0,
             failed_code: 0,
+            accepted_tenths_ms,
             happened: 0,
             acknowledged: 0,
             times_s: [0; 4],
@@ -151,7 +159,7 @@ mod tests {
     #[test]
     fn a_message_stays_small_and_knows_its_furthest_status() {
         assert!(size_of::<Message>() <= 56, "{} bytes", size_of::<Message>());
-        let mut message = Message::new(RecipientIndex(0), 0, Category::Utility);
+        let mut message = Message::new(RecipientIndex(0), 0, Category::Utility, 0);
         assert_eq!(message.last(), None);
         assert!(message.happen(Status::Delivered, 5) && message.happen(Status::Sent, 3));
         assert!(!message.happen(Status::Delivered, 9));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::acceptances::tenths_of_ms;
 use crate::catalog::GraphError;
 use crate::check::{self, Request, Send};
 use crate::dice::{Dice, Question};
@@ -94,7 +95,12 @@ fn decide(shared: &Shared, number: u32, send: &Send<'_>) -> Result<Decision, Gra
             shared,
             state,
             send,
-            Message::new(recipient, number, send.category),
+            Message::new(
+                recipient,
+                number,
+                send.category,
+                tenths_of_ms(Duration::from_nanos(now_ns)),
+            ),
             &faults,
             dice,
             now_ms,

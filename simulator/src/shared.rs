@@ -46,6 +46,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The moment that times are counted from.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64

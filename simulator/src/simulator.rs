@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::acceptances::{self, Acceptance};
 use crate::config::{Config, NumberConfig};
 use crate::control;
 use crate::faults::Faults;
@@ -92,6 +93,11 @@ impl Simulator {
     /// How many messages were accepted for a recipient, with or without `+`.
     pub fn accepted_for(&self, recipient: &str) -> u32 {
         control::accepted_for(&self.shared, recipient)
+    }
+
+    /// What a number had accepted since a moment, in order, those whose answer was lost included.
+    pub fn acceptances(&self, phone_number_id: &str, since: Instant) -> Vec<Acceptance> {
+        acceptances::of_number(&self.shared, phone_number_id, since)
     }
 
     /// Replaces the fault plan. Shares outside 0 to 1 count as the nearest bound.

@@ -99,6 +99,15 @@ impl Client {
             .await
     }
 
+    /// Deletes.
+    ///
+    /// # Errors
+    /// When there is no answer, or one without success.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::DELETE, path, "application/json", Bytes::new())
+            .await
+    }
+
     /// Uploads a body of another type.
     ///
     /// # Errors

@@ -3,11 +3,13 @@
 
 mod client;
 mod installation;
+mod latency;
 mod process;
 mod tenant;
 
 pub use client::{Client, Unexpected};
 pub use installation::{Installation, Options};
+pub use latency::{Latencies, Transactional, measure_transactional};
 pub use process::ServerProgram;
 pub use tenant::{PlanChoice, Tenant, counts_of};
 

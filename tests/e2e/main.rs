@@ -5,4 +5,6 @@ mod answers;
 mod crash;
 mod failures;
 mod happy_path;
+mod latency;
+mod pause;
 mod support;

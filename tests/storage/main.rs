@@ -4,6 +4,9 @@
 mod campaigns;
 mod dead_letters;
 mod messages;
+mod refusals;
 mod requests;
 mod roles;
+mod row_security;
+mod scratch;
 mod tenant;

@@ -199,6 +199,12 @@ impl<B: Behaviour> Cell<B> {
             self.report(Report::EpochGone(B::KIND));
             return self.park(ctx);
         }
+        #[cfg(feature = "fault-injection")]
+        match crate::faults::Deed::of_panic(&failure.text()) {
+            Some(crate::faults::Deed::Stop) => return ctx.stop(),
+            Some(crate::faults::Deed::Vanish) => std::panic::panic_any("a cell unwinds, on demand"),
+            Some(crate::faults::Deed::Panic) | None => {}
+        }
         tracing::warn!(actor = B::KIND.as_str(), reason = %failure.text(), "an actor failed");
         self.around.metrics.restarted(B::KIND, failure.cause());
         let now = Instant::now();

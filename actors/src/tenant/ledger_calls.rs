@@ -56,6 +56,14 @@ impl BillingCounter {
     }
 
     fn committed(&mut self, committed: Committed) {
+        #[cfg(feature = "fault-injection")]
+        {
+            let (world, step) = (&self.world, crate::faults::Step::Committed);
+            world
+                .shared
+                .faults
+                .strike(world.tenant(), crate::metrics::Kind::BillingCounter, step);
+        }
         self.head = committed.head;
         self.head_at = Instant::now();
         let Some(batch) = self.world.commit.batch().take() else {

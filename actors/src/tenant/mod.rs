@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) clock: Clock,
     pub(crate) notices: UnboundedSender<Notice>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: crate::faults::Faults,
 }
 
 /// What a tenant tells its node.

@@ -78,6 +78,11 @@ impl Behaviour for SendQueue {
 
     fn handle(&mut self, message: &mut Option<SendMessage>) -> Result<(), Fault> {
         if let Some(SendMessage::Claimed(to_send)) = message {
+            #[cfg(feature = "fault-injection")]
+            {
+                let (world, step) = (&self.world, crate::faults::Step::Claimed);
+                world.shared.faults.strike(world.tenant(), Kind::SendQueue, step);
+            }
             // One by one, so that a failure leaves the others in the message.
             while let Some(next) = to_send.pop() {
                 self.world.spawn(send(next));

@@ -139,7 +139,18 @@ struct Nursery {
 }
 
 impl Nursery {
+    /// Starts a child, in tests' builds with its faults around it.
     fn start<B>(&self, inbox: UnboundedReceiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
+    where
+        B: Behaviour<Recipe = Arc<World>>,
+    {
+        #[cfg(feature = "fault-injection")]
+        self.start_cell::<crate::faults::Struck<B>>(inbox, arbiter);
+        #[cfg(not(feature = "fault-injection"))]
+        self.start_cell::<B>(inbox, arbiter);
+    }
+
+    fn start_cell<B>(&self, inbox: UnboundedReceiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
     where
         B: Behaviour<Recipe = Arc<World>>,
     {

@@ -2,6 +2,8 @@
 
 mod billing;
 mod chaos;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod ownership;
 mod rig;
 mod sending;

@@ -1,5 +1,7 @@
 //! The control API, as a test in any language would use it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use simulator::Config;
 
@@ -36,6 +38,25 @@ async fn the_truth_is_told_and_forgotten() {
     bench.control("POST", "reset", json!(null)).await;
     assert_eq!(bench.simulator.truth(), simulator::Truth::default());
     assert_eq!(bench.simulator.accepted_for("16505551234"), 0);
+}
+
+#[tokio::test]
+async fn acceptances_are_told_with_their_time_and_by_number() {
+    let bench = Bench::start(Config::for_tests()).await;
+    bench.send("16505550001").await;
+    let between = Instant::now();
+    bench.send("16505550002").await;
+    bench.send("16505550003").await;
+    let after = Instant::now();
+    let found = bench.simulator.acceptances(NUMBER, between);
+    let recipients: Vec<&str> = found.iter().map(|one| &*one.recipient).collect();
+    assert_eq!(recipients, ["16505550002", "16505550003"]);
+    let tenth = Duration::from_micros(100);
+    assert!(
+        found.iter().all(|one| one.at + tenth > between && one.at < after),
+        "{found:?}"
+    );
+    assert_eq!(bench.simulator.acceptances("another number", between), []);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Operators' routes, on the internal listener: plans, tenants, keys, quarantine.
 
+#[cfg(feature = "fault-injection")]
+mod faults;
 pub(super) mod keys;
 pub(super) mod plans;
 pub(super) mod quarantine;
@@ -15,14 +17,17 @@ use super::limits::NAME_LONGEST;
 
 /// The routes of this room.
 pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
-    plans::routes(context)
+    let routes = plans::routes(context)
         .or(tenants::routes(context))
         .unify()
         .or(keys::routes(context))
         .unify()
         .or(quarantine::routes(context))
         .unify()
-        .boxed()
+        .boxed();
+    #[cfg(feature = "fault-injection")]
+    let routes = routes.or(faults::routes(context)).unify().boxed();
+    routes
 }
 
 /// Gives a name without the white space around it.

@@ -1,0 +1,127 @@
+//! A campaign of 100,000 is paused while it runs: it stops within a second, and goes on without repeating anybody.
+
+use std::time::{Duration, Instant};
+
+use malote::trial::{Installation, PlanChoice, Tenant, counts_of, eventually};
+use serde_json::Value;
+use simulator::config::Config;
+
+use crate::support::{SOON, check_promises, start};
+
+const RECIPIENTS: u64 = 100_000;
+/// How long a pause may take to answer, and to take effect afterwards.
+const PROMPTLY: Duration = Duration::from_secs(1);
+/// How long nothing may be accepted after a pause for it to have held.
+const WATCHED: Duration = Duration::from_secs(3);
+/// Pauses of one campaign.
+const PAUSES: usize = 3;
+
+/// How many messages a number had accepted since a moment.
+fn accepted_since(installation: &Installation, tenant: &Tenant, since: Instant) -> usize {
+    let found = installation.simulator.acceptances(&tenant.phone_number_id, since);
+    found.len()
+}
+
+/// Waits until so many more messages are accepted.
+async fn wait_for(installation: &Installation, tenant: &Tenant, messages: usize) {
+    let since = Instant::now();
+    eventually("the campaign goes on", SOON, || async {
+        Ok((accepted_since(installation, tenant, since) >= messages).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// Pauses, watches, and gives the campaign once nothing of it is in flight.
+async fn pause(installation: &Installation, tenant: &Tenant, campaign: &str, rate: usize) -> Value {
+    let asked = Instant::now();
+    tenant.tell(campaign, "pause").await.unwrap();
+    let answered = Instant::now();
+    // What is looked at is that nothing happens: only time can show that.
+    tokio::time::sleep(WATCHED).await;
+    let after = installation
+        .simulator
+        .acceptances(&tenant.phone_number_id, answered);
+    let last = after.last().map(|one| one.at - answered).unwrap_or_default();
+    println!(
+        "{rate}/s: the pause was answered after {:?}; then {} were accepted, the last {last:?} later",
+        answered - asked,
+        after.len()
+    );
+    assert!(
+        answered - asked < PROMPTLY,
+        "the answer took {:?}",
+        answered - asked
+    );
+    assert!(
+        after.len() <= rate,
+        "{} were accepted after the answer",
+        after.len()
+    );
+    assert!(last <= PROMPTLY, "one was accepted {last:?} after the answer");
+    eventually("nothing is in flight", SOON, || async {
+        let found = tenant.campaign(campaign).await?;
+        let idle = counts_of(&found, "queued")? == 0 && counts_of(&found, "sending")? == 0;
+        Ok(idle.then_some(found))
+    })
+    .await
+    .unwrap()
+}
+
+/// Pauses and resumes a running campaign again and again, then cancels it.
+async fn pause_again_and_again(rate: u32) {
+    let installation = start("pause", Config::for_tests(), &[]).await;
+    let tenant = Tenant::create(&installation, "pause", PlanChoice::FREE, rate)
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let campaign = tenant.launch_to("paused", 20_000_000, RECIPIENTS).await.unwrap();
+    println!(
+        "{rate}/s: {RECIPIENTS} recipients were uploaded and launched in {:?}",
+        began.elapsed()
+    );
+    let per_second = usize::try_from(rate).unwrap();
+    for _ in 0..PAUSES {
+        wait_for(&installation, &tenant, per_second).await;
+        let paused = pause(&installation, &tenant, &campaign, per_second).await;
+        assert_eq!(
+            (&paused["state"], &paused["reason"]),
+            (&"paused".into(), &"manual".into())
+        );
+        tenant.tell(&campaign, "resume").await.unwrap();
+    }
+    wait_for(&installation, &tenant, per_second).await;
+    tenant.tell(&campaign, "cancel").await.unwrap();
+    let cancelled = eventually("the cancelled rows have moved", SOON, || async {
+        let found = tenant.campaign(&campaign).await?;
+        let mut left = 0;
+        for state in ["planned", "queued", "sending"] {
+            left += counts_of(&found, state)?;
+        }
+        Ok((left == 0).then_some(()))
+    });
+    cancelled.await.unwrap();
+    installation.settle(SOON).await.unwrap();
+    let campaign = tenant.campaign(&campaign).await.unwrap();
+    check_promises(
+        &installation,
+        &tenant,
+        &campaign,
+        i64::try_from(RECIPIENTS).unwrap(),
+    )
+    .await;
+    let accepted = i64::try_from(installation.simulator.truth().accepted).unwrap();
+    let arrived = counts_of(&campaign, "delivered").unwrap() + counts_of(&campaign, "read").unwrap();
+    assert_eq!(arrived, accepted, "{campaign}");
+    installation.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_at_the_usual_rate_stops_within_a_second() {
+    pause_again_and_again(80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_at_the_highest_rate_stops_within_a_second() {
+    pause_again_and_again(1_000).await;
+}
