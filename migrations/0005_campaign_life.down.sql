@@ -12,6 +12,7 @@ ALTER TABLE other_events
 DROP TABLE meta_states;
 DROP TABLE campaign_samples;
 DROP INDEX messages_causes;
+DROP INDEX messages_canary_due;
 DROP INDEX messages_canary;
 ALTER TABLE messages DROP COLUMN is_canary;
 DROP TABLE campaign_canaries;

@@ -56,6 +56,7 @@ CREATE TABLE campaign_canaries (
 CREATE INDEX campaign_canaries_open ON campaign_canaries (state) WHERE state IN ('choosing', 'sending', 'holding');
 ALTER TABLE messages ADD COLUMN is_canary boolean NOT NULL DEFAULT false;
 CREATE INDEX messages_canary ON messages (campaign_id) WHERE is_canary;
+CREATE INDEX messages_canary_due ON messages (campaign_id, due_at) WHERE is_canary AND due_at IS NOT NULL;
 
 -- What ended badly, found without reading a campaign's million rows. Neither column changes with the statuses that come after
 -- acceptance, so those updates still touch no index.
@@ -114,4 +115,4 @@ BEGIN
 END
 $$;
 REVOKE UPDATE, DELETE ON campaign_events FROM app_rw, app_system;
-REVOKE INSERT, UPDATE, DELETE ON campaign_samples, meta_states FROM app_rw;
+REVOKE INSERT, UPDATE, DELETE ON campaign_samples FROM app_rw;

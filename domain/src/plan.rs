@@ -29,6 +29,15 @@ impl Policy {
         }
     }
 
+    /// Gives how many units may be reserved or used at once in a period with this allowance; none where there is no end.
+    pub const fn limit(self, allowance_units: i64) -> Option<i64> {
+        match self {
+            Self::Hard | Self::Overage { cap_units: Some(0) } => Some(allowance_units),
+            Self::Overage { cap_units: Some(cap) } => Some(allowance_units.saturating_add(cap)),
+            Self::Overage { cap_units: None } | Self::Soft => None,
+        }
+    }
+
     /// Reads a policy from its stored parts.
     pub fn from_parts(name: &str, cap_units: Option<i64>) -> Option<Self> {
         match name {
@@ -64,11 +73,7 @@ pub struct Plan {
 impl Plan {
     /// Gives how many units may be reserved or used at once in a period; none where there is no end.
     pub const fn limit(&self) -> Option<i64> {
-        match self.policy {
-            Policy::Hard | Policy::Overage { cap_units: Some(0) } => Some(self.allowance_units),
-            Policy::Overage { cap_units: Some(cap) } => Some(self.allowance_units.saturating_add(cap)),
-            Policy::Overage { cap_units: None } | Policy::Soft => None,
-        }
+        self.policy.limit(self.allowance_units)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
+mod news;
 mod shares;
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError};
+use crate::storage::{Database, StorageError, number_holds, revivals};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -130,6 +131,10 @@ impl Planner {
     }
 
     async fn keep_up(&self) -> Result<(), StorageError> {
+        news::apply(&self.database).await?;
+        revivals::plans_with_room(&self.database).await?;
+        revivals::renewed_tokens(&self.database).await?;
+        number_holds::keep(&self.database).await?;
         planning::turn_campaigns(&self.database).await?;
         planning::sweep_cancelled(&self.database).await?;
         let queued_for = Duration::from_millis(self.settings.queued_for_most_ms);

@@ -45,6 +45,8 @@ pub struct NewOther {
     pub phone_number_id: Option<String>,
     /// Meta's id of the account.
     pub waba_id: String,
+    /// When it happened, where Meta says so.
+    pub happened_at: Option<Timestamp>,
     /// Why it was set aside, if it was.
     pub quarantined_because: Option<&'static str>,
     /// The change as it came.
@@ -61,10 +63,13 @@ const STATUSES: &str = "INSERT INTO events (tenant_id, id, source, status, attem
             error_code, raw)
     ORDER BY w.tenant_id, w.attempt_id, w.status
     ON CONFLICT DO NOTHING RETURNING tenant_id, id";
-const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, phone_number_id, waba_id, quarantined_because, raw)
-    SELECT w.id, w.tenant_id, w.kind, w.identity, w.phone_number_id, w.waba_id, w.quarantined_because, w.raw::json
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
-        AS w (id, tenant_id, kind, identity, phone_number_id, waba_id, quarantined_because, raw)
+const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, phone_number_id, waba_id, happened_at,
+        quarantined_because, raw)
+    SELECT w.id, w.tenant_id, w.kind, w.identity, w.phone_number_id, w.waba_id, w.happened_at, w.quarantined_because,
+        w.raw::json
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::timestamptz[], $8::text[],
+        $9::text[])
+        AS w (id, tenant_id, kind, identity, phone_number_id, waba_id, happened_at, quarantined_because, raw)
     ORDER BY w.identity ON CONFLICT DO NOTHING";
 
 /// Stores statuses and gives those that were new.
@@ -120,10 +125,8 @@ pub async fn store_others(database: &Database, others: &[NewOther]) -> Result<()
         .map(|other| other.tenant.map(|tenant| tenant.0))
         .collect();
     let kinds: Vec<&str> = others.iter().map(|other| other.kind.as_str()).collect();
-    let identities: Vec<Vec<u8>> = others
-        .iter()
-        .map(|other| Sha256::digest(&other.raw).to_vec())
-        .collect();
+    let identities: Vec<Vec<u8>> = others.iter().map(identity_of).collect();
+    let times: Vec<Option<Timestamp>> = others.iter().map(|other| other.happened_at).collect();
     let numbers: Vec<Option<&str>> = others
         .iter()
         .map(|other| other.phone_number_id.as_deref())
@@ -142,10 +145,22 @@ pub async fn store_others(database: &Database, others: &[NewOther]) -> Result<()
                 &identities,
                 &numbers,
                 &accounts,
+                &times,
                 &reasons,
                 &raws,
             ],
         )
         .await?;
     Ok(())
+}
+
+/// What makes an event itself: its content and, where Meta says when it happened, that time. A template that is paused twice is two
+/// events, though both say the same.
+fn identity_of(other: &NewOther) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    if let Some(at) = other.happened_at {
+        hash.update(format!("{} {} {at} ", other.waba_id, other.kind));
+    }
+    hash.update(&other.raw);
+    hash.finalize().to_vec()
 }

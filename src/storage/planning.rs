@@ -9,6 +9,7 @@ use domain::message::{Lane, MessageState};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::campaign_events::{Actor, because};
 use super::count_changes::{CountChanges, Writer};
 use super::{Database, StorageError, Transaction};
 
@@ -178,6 +179,7 @@ fn moves(rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {
 /// What the database says.
 pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
     let mut transaction = database.begin().await?;
+    because(&mut transaction, Actor::Planner, "its time has come").await?;
     transaction
         .execute(
             "UPDATE campaigns SET state = 'running', launched_at = now() WHERE state = 'scheduled' AND schedule_at <= now()",
@@ -195,6 +197,7 @@ pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
         .await?;
     let done: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
     if !done.is_empty() {
+        because(&mut transaction, Actor::Planner, "nothing is left to send").await?;
         transaction
             .execute(
                 "UPDATE campaigns c SET state = 'finished', finished_at = now() WHERE id = ANY($1) AND state = 'running'

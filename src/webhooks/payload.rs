@@ -20,6 +20,9 @@ pub(super) struct Delivery<'a> {
 pub(super) struct Entry<'a> {
     #[serde(default)]
     pub(super) id: String,
+    /// When Meta sent it, in seconds; only of what is not about a message.
+    #[serde(default)]
+    time: Option<i64>,
     #[serde(borrow, default)]
     pub(super) changes: Vec<Change<'a>>,
 }
@@ -124,6 +127,7 @@ impl Sorted {
             kind: change.field.clone(),
             phone_number_id: self.phone_number_id.clone(),
             waba_id: entry.id.clone(),
+            happened_at: entry.time.and_then(|second| Timestamp::from_second(second).ok()),
             quarantined_because: because,
             raw: raw.to_owned(),
         };

@@ -6,5 +6,6 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod life;
 mod pause;
 mod support;

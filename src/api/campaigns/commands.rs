@@ -9,16 +9,20 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::life::HistoryView;
 use super::shapes::{CampaignBody, CampaignView};
 use crate::api::refused::{Refused, end};
 use crate::api::upload::{self, RowReader, UploadReport};
 use crate::content::Template;
+use crate::storage::campaign_events::{self, Actor, because};
 use crate::storage::campaigns::{self, Campaign, Moved, NewCampaign};
-use crate::storage::{Database, Transaction, recipients};
+use crate::storage::{Database, Transaction, number_holds, recipients, standings};
 
 /// Recipients that may come with the campaign itself.
 const MOST_INLINE_RECIPIENTS: usize = 1_000;
 const MOST_NAME_CHARACTERS: usize = 200;
+/// Changes of state that a campaign shows; the newest.
+const HISTORY_MOST: i64 = 100;
 /// How long a cancellation waits for its rows to move; the rest moves behind it.
 const CANCEL_WAITS: Duration = Duration::from_secs(1);
 
@@ -168,7 +172,26 @@ pub async fn resume(
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<CampaignView, Refused> {
-    change(database, tenant, campaign, Standing::resume).await
+    let mut transaction = database.begin_for(tenant).await?;
+    let resumed = resume_in(&mut transaction, tenant, campaign).await;
+    Ok(end(transaction, resumed).await?.try_into()?)
+}
+
+/// What was put off because of the pause is due now, and a number that rests is tried again.
+async fn resume_in(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<Campaign, Refused> {
+    let before = found(transaction, tenant, campaign).await?;
+    let resumed = change_in(transaction, tenant, campaign, Standing::resume).await?;
+    if before.standing.reason == Some(PauseReason::NumberHold) {
+        number_holds::end_rest(transaction, tenant, before.sender).await?;
+    }
+    if before.standing.state == CampaignState::Paused {
+        standings::bring_forward(transaction, &[campaign.0]).await?;
+    }
+    Ok(resumed)
 }
 
 /// Ends a campaign early. The state changes first, so that nothing more is claimed; then the rows that nobody claimed
@@ -212,6 +235,7 @@ async fn change_in(
     campaign: CampaignId,
     rule: impl FnOnce(Standing) -> Result<Standing, TransitionRefused>,
 ) -> Result<Campaign, Refused> {
+    because(transaction, Actor::Tenant, "asked for through the API").await?;
     match campaigns::change(transaction, tenant, campaign, rule).await? {
         Moved::To { .. } => found(transaction, tenant, campaign).await,
         Moved::Refused(refused) => Err(refused.into()),
@@ -228,7 +252,22 @@ pub async fn read(
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<CampaignView, Refused> {
-    Ok(stored(database, tenant, campaign).await?.try_into()?)
+    let mut transaction = database.begin_for(tenant).await?;
+    let whole = whole(&mut transaction, tenant, campaign).await;
+    end(transaction, whole).await
+}
+
+/// A campaign with its history.
+async fn whole(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<CampaignView, Refused> {
+    let found = found(transaction, tenant, campaign).await?;
+    let history = campaign_events::history(transaction, tenant, campaign, HISTORY_MOST).await?;
+    let mut view = CampaignView::try_from(found)?;
+    view.history = Some(history.into_iter().map(HistoryView::from).collect());
+    Ok(view)
 }
 
 /// Lists campaigns, the newest first, `most` of them older than `before`.

@@ -1,6 +1,7 @@
 //! Campaigns: created, filled, launched, watched and ended.
 
 mod commands;
+mod life;
 mod live;
 mod preflight;
 pub(super) mod routes;
@@ -10,6 +11,7 @@ mod trial;
 
 pub(in crate::api) use commands::checked_category;
 pub use commands::{cancel, create, launch, list, pause, read, resume, row_reader};
+pub use life::HistoryView;
 pub use live::LiveProgress;
 pub use preflight::preflight;
 pub(super) use routes::routes;

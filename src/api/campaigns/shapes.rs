@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::upload::UploadReport;
+use super::life::HistoryView;
 use crate::storage::StorageError;
 use crate::storage::campaigns::{Campaign, Progress};
 
@@ -86,7 +87,8 @@ pub struct CampaignView {
     pub name: String,
     /// `draft`, `scheduled`, `running`, `paused`, `finished` or `cancelled`.
     pub state: &'static str,
-    /// Why it is paused: `manual`, `plan_blocked`, `template_paused`, `number_hold`, `token_invalid` or `quarantined`.
+    /// Why it is paused: `manual`, `plan_blocked`, `template_paused`, `number_hold`, `token_invalid`,
+    /// `quarantined`, `canary_failed` or `canary_passed`.
     pub reason: Option<&'static str>,
     /// How many recipients are in each state.
     pub counts: CountsView,
@@ -109,6 +111,9 @@ pub struct CampaignView {
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// Each change of its state, the newest 100: when, who, why. Only where one campaign is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<HistoryView>>,
     /// What became of the recipients in the request that created it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<UploadReport>,
@@ -131,6 +136,7 @@ impl TryFrom<Campaign> for CampaignView {
             launched_at: campaign.launched_at,
             finished_at: campaign.finished_at,
             created_at: campaign.created_at,
+            history: None,
             recipients: None,
         })
     }
