@@ -22,6 +22,8 @@ lint: ## form, lints, documentation, the repository's rules
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	cargo test $(TESTS) --test tidy
 	cargo build $(TESTS) --bin malote
+	target/debug/malote migrate lint
+	dev/lint-migrations
 	target/debug/malote openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
 
 unit: ## unit and property tests; no server needed

@@ -15,3 +15,5 @@ BEGIN
 END
 $$;
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO app_rw, app_system;
+-- Not of any migration: the list of what is applied.
+REVOKE INSERT, UPDATE, DELETE ON schema_migrations FROM app_rw, app_system;

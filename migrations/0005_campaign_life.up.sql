@@ -88,7 +88,7 @@ ALTER TABLE other_events
     ADD COLUMN happened_at timestamptz,
     ADD COLUMN applied_at timestamptz,
     ADD COLUMN outcome text;
-CREATE INDEX other_events_unapplied ON other_events (received_at) WHERE applied_at IS NULL AND kind IN
+CREATE INDEX other_events_unapplied ON other_events (received_at) WHERE applied_at IS NULL AND quarantined_because IS NULL AND kind IN
     ('message_template_status_update', 'phone_number_quality_update', 'account_update', 'user_preferences');
 
 ALTER TABLE senders

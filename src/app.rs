@@ -10,23 +10,24 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Inbox, Publisher};
-use crate::config::{Config, Secret};
-use crate::consumers::Consumers;
+use crate::broker::Inbox;
+use crate::config::{self, Config, Secret};
+use crate::consumers::{self, Consumers, Membership};
+use crate::foundation::Foundation;
 use crate::planner::Planner;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
-use crate::storage::sender_directory::SenderDirectory;
-use crate::storage::{Database, Redis, Role, ownership, schema};
+use crate::storage::nonces::Nonces;
+use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
-use crate::{api, meta, planner, telemetry, webhooks};
+use crate::{api, planner, telemetry, webhooks};
 
-/// The time between two heartbeats of a node.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Connections for heartbeats alone.
+const HEARTBEAT_POOL: u32 = 2;
 
 /// What a process does of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -83,49 +84,12 @@ pub fn serve(
     served
 }
 
-/// The parts that every role needs.
-struct Foundation {
-    app_rw: Database,
-    app_system: Database,
-    redis: Redis,
-    broker: Broker,
-    publisher: Publisher,
-    senders: SenderDirectory,
-    meta: meta::Client,
-}
-
-impl Foundation {
-    async fn lay(config: &Config) -> anyhow::Result<Self> {
-        let app_rw = Database::connect(&config.database, Role::AppRw)
-            .await
-            .context("PostgreSQL as app_rw")?;
-        let app_system = Database::connect(&config.database, Role::AppSystem)
-            .await
-            .context("PostgreSQL as app_system")?;
-        schema::check(&app_rw).await?;
-        schema::check(&app_system).await?;
-        schema::check_partitions(&app_system, config.pipeline.partitions).await?;
-        let redis = Redis::connect(&config.redis).await.context("Redis")?;
-        let broker = Broker::new(&config.broker, config.pipeline.partitions)?;
-        broker.prepare().await.context("RabbitMQ")?;
-        let senders = SenderDirectory::new(app_system.clone());
-        Ok(Self {
-            publisher: Publisher::start(broker.clone()),
-            meta: meta::Client::new(&config.meta, senders.clone()),
-            app_rw,
-            app_system,
-            redis,
-            broker,
-            senders,
-        })
-    }
-}
-
 /// The actors and what feeds them.
 struct Worker {
     node: Node,
     tenants: Tenants,
-    consuming: JoinSet<()>,
+    consuming: JoinSet<anyhow::Result<()>>,
+    membership: Membership,
     stop: CancellationToken,
 }
 
@@ -133,7 +97,7 @@ impl Worker {
     fn start(
         config: &Config,
         base: &Foundation,
-        name: &str,
+        (membership, metrics): (Membership, consumers::Metrics),
         runtime: Arc<Runtime>,
         registry: &mut Registry,
     ) -> Self {
@@ -159,11 +123,12 @@ impl Worker {
         );
         let tenants = node.tenants();
         let consumers = Consumers {
-            inbox: Inbox::new(base.broker.clone()),
+            inbox: Inbox::new(base.broker.clone(), membership.name()),
             tenants: tenants.clone(),
             messages: committer,
             database: base.app_system.clone(),
-            node: name.into(),
+            membership: membership.clone(),
+            metrics,
             drain: Duration::from_secs(pipeline.drain_seconds),
         };
         let stop = CancellationToken::new();
@@ -173,11 +138,13 @@ impl Worker {
             node,
             tenants,
             consuming,
+            membership,
             stop,
         }
     }
 
     async fn stop(mut self, within: Duration) {
+        self.membership.leave();
         self.stop.cancel();
         while self.consuming.join_next().await.is_some() {}
         let drained = self.node.shutdown(within).await;
@@ -192,18 +159,24 @@ async fn run(
     started: impl FnOnce(Addresses) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let base = Foundation::lay(&config).await?;
-    let name = node_name(&config);
+    let (public, internal) = listen(&config).await?;
+    let addresses = Addresses {
+        public: public.local_addr()?,
+        internal: internal.local_addr()?,
+    };
+    let name = node_name(&config, addresses.public.port());
     let stop = CancellationToken::new();
+    let gone = CancellationToken::new();
     let mut registry = Registry::default();
     let has = |role| roles.contains(&role);
-    let worker =
-        has(RoleOfProcess::Worker).then(|| Worker::start(&config, &base, &name, runtime, &mut registry));
+    let consumer_metrics = consumers::Metrics::register(&mut registry);
+    let membership = join(&config, &base, &name, &roles, &consumer_metrics).await?;
+    let mut worker = has(RoleOfProcess::Worker).then(|| {
+        let member = (membership.clone(), consumer_metrics);
+        Worker::start(&config, &base, member, runtime, &mut registry)
+    });
     let webhooks = has(RoleOfProcess::Webhooks)
-        .then(|| {
-            let metrics = webhooks::Metrics::register(&mut registry);
-            let (database, senders) = (base.app_system.clone(), base.senders.clone());
-            Webhooks::start(&config.meta, database, senders, base.publisher.clone(), metrics)
-        })
+        .then(|| start_webhooks(&config, &base, &mut registry))
         .transpose()?;
     let mut tasks = JoinSet::new();
     if has(RoleOfProcess::Planner) {
@@ -215,23 +188,9 @@ async fn run(
         };
         tasks.spawn(planner.run(stop.clone()));
     }
-    tasks.spawn(beat(
-        base.app_system.clone(),
-        name.clone(),
-        roles.clone(),
-        stop.clone(),
-    ));
+    let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
+    let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
     let context = context(&config, &base, worker.as_ref(), registry)?;
-    let public = TcpListener::bind(config.http.public_address)
-        .await
-        .context("http.public_address")?;
-    let internal = TcpListener::bind(config.http.internal_address)
-        .await
-        .context("http.internal_address")?;
-    let addresses = Addresses {
-        public: public.local_addr()?,
-        internal: internal.local_addr()?,
-    };
     let drain = Duration::from_secs(config.http.drain_seconds);
     let served = api::serve(
         context,
@@ -245,7 +204,7 @@ async fn run(
     tasks.spawn(served);
     tracing::info!(public = %addresses.public, internal = %addresses.internal, node = name, "serving");
     started(addresses)?;
-    wait_for_signal().await?;
+    let ended = until_the_end(&mut tasks, worker.as_mut(), &mut membership).await;
     tracing::info!("stopping: no new work, finishing what is in flight");
     stop.cancel();
     while tasks.join_next().await.is_some() {}
@@ -254,8 +213,91 @@ async fn run(
             .stop(Duration::from_secs(config.pipeline.drain_seconds))
             .await;
     }
+    gone.cancel();
+    // It may be what ended.
+    if !membership.is_finished() {
+        let _ = membership.await;
+    }
     tracing::info!("stopped");
-    Ok(())
+    ended
+}
+
+async fn listen(config: &Config) -> anyhow::Result<(TcpListener, TcpListener)> {
+    let public = TcpListener::bind(config.http.public_address)
+        .await
+        .context("http.public_address")?;
+    let internal = TcpListener::bind(config.http.internal_address)
+        .await
+        .context("http.internal_address")?;
+    Ok((public, internal))
+}
+
+/// Says for the first time that this node is there, on connections of its own.
+async fn join(
+    config: &Config,
+    base: &Foundation,
+    name: &str,
+    roles: &[RoleOfProcess],
+    metrics: &consumers::Metrics,
+) -> anyhow::Result<Membership> {
+    let settings = config::Database {
+        pool_size: HEARTBEAT_POOL,
+        ..config.database.clone()
+    };
+    let database = Database::connect(&settings, Role::AppSystem).await?;
+    let roles = roles.iter().map(|role| role.as_str()).collect();
+    let membership = Membership::new(name.into(), roles, database, base.lease.clone(), metrics.clone());
+    membership.join().await.context("the first heartbeat")?;
+    Ok(membership)
+}
+
+/// Waits until the process is told to stop, or a part of it ends that should not have.
+async fn until_the_end(
+    tasks: &mut JoinSet<()>,
+    worker: Option<&mut Worker>,
+    membership: &mut JoinHandle<()>,
+) -> anyhow::Result<()> {
+    let ended = tokio::select! {
+        signal = wait_for_signal() => signal.map_err(anyhow::Error::from),
+        Some(ended) = tasks.join_next() => Err(early("a part of the server", ended.map(Ok))),
+        ended = consumed(worker) => Err(early("the consumers", ended)),
+        ended = membership => Err(early("the heartbeat", ended.map(Ok))),
+    };
+    if let Err(error) = &ended {
+        tracing::error!(%error, "stopping, so that whoever started this process starts it anew");
+    }
+    ended
+}
+
+/// Waits for the end of the consumers; for ever, where there are none.
+async fn consumed(worker: Option<&mut Worker>) -> Result<anyhow::Result<()>, JoinError> {
+    match worker {
+        Some(worker) => match worker.consuming.join_next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Says that something ended that should not have.
+fn early(what: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("{what} ended by itself"),
+        Ok(Err(error)) => error.context(format!("{what} ended")),
+        Err(panic) => anyhow::anyhow!("{what} failed: {panic}"),
+    }
+}
+
+fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -> anyhow::Result<Webhooks> {
+    let metrics = webhooks::Metrics::register(registry);
+    let base = webhooks::Base {
+        database: base.app_system.clone(),
+        senders: base.senders.clone(),
+        nonces: Nonces::new(base.redis.clone()),
+        publisher: base.publisher.clone(),
+    };
+    Webhooks::start(config, base, metrics)
 }
 
 fn context(
@@ -278,23 +320,13 @@ fn context(
     })
 }
 
-/// The node's name: the host and the port that it serves on, so that it is the same after a restart.
-fn node_name(config: &Config) -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| "localhost".to_owned());
-    format!("{}:{}", host.trim(), config.http.public_address.port())
-}
-
-async fn beat(database: Database, node: String, roles: Vec<RoleOfProcess>, stop: CancellationToken) {
-    let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-    while !stop.is_cancelled() {
-        if let Err(error) = ownership::heartbeat(&database, &node, &roles).await {
-            tracing::debug!(%error, "a heartbeat was not stored");
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(HEARTBEAT) => {}
-        }
+/// The node's name: as set, or the host and the port that it serves on, so that it is the same after a restart.
+fn node_name(config: &Config, port: u16) -> String {
+    if !config.node.name.is_empty() {
+        return config.node.name.clone();
     }
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| "localhost".to_owned());
+    format!("{}:{port}", host.trim())
 }
 
 async fn wait_for_signal() -> std::io::Result<()> {

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod consumers;
 pub mod content;
+mod foundation;
 pub mod meta;
 pub mod planner;
 pub mod storage;

@@ -46,6 +46,10 @@ pub const PAUSE_AGAIN: Duration = Duration::from_secs(5);
 pub const CELL_BUDGET: u32 = 8;
 /// Failures on the same message that make it poison.
 pub const POISON_TRIES: u32 = 3;
+/// Rounds of [`POISON_TRIES`] after which work is poison although nothing else of its tenant succeeded meanwhile.
+pub const POISON_ROUNDS_MOST: u32 = 4;
+/// Messages and events of one tenant that are tried alone because they may be poison; beyond it all are trusted again.
+pub const SUSPECTS_MOST: usize = 4_096;
 /// Failures of a cell in [`INTENSITY_WINDOW`] beyond which its tenant decides.
 pub const INTENSITY_MOST: usize = 5;
 /// The window of [`INTENSITY_MOST`].

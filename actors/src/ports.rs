@@ -243,6 +243,19 @@ pub enum Verdict {
     },
 }
 
+/// Work that failed again and again although other work of its tenant did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Messages, which are `queued`.
+    pub messages: Vec<MessageId>,
+    /// Stored events that are not applied.
+    pub events: Vec<EventId>,
+    /// What went wrong last.
+    pub reason: String,
+}
+
 /// What an automatic pause stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseScope {
@@ -265,6 +278,8 @@ pub trait Messages: Send + Sync + 'static {
         messages: Vec<MessageId>,
         due_at: Timestamp,
     ) -> Answer<Result<(), Unavailable>>;
+    /// Makes poison dead letters: queued messages become `dead`, events are set aside until somebody replays them.
+    fn bury(&self, poison: Poison) -> Answer<Result<(), Unavailable>>;
     /// Turns each `sending` row of the tenant that is past its deadline and not in `live` into `unknown`.
     /// Answers with how many.
     fn expire_sending(&self, tenant: TenantId, live: Vec<AttemptId>) -> Answer<Result<usize, Unavailable>>;

@@ -103,6 +103,14 @@ impl Registry {
         }
     }
 
+    /// Lets a partition go whose later epoch somebody else has.
+    pub(crate) fn superseded(&self, partition: Partition, by: Epoch) {
+        let mine = self.partitions().get(&partition).map(|owned| owned.epoch);
+        if let Some(mine) = mine.filter(|mine| *mine < by) {
+            self.lost(partition, mine);
+        }
+    }
+
     /// A later owner has taken the partition over.
     fn lost(&self, partition: Partition, epoch: Epoch) {
         let mut partitions = self.partitions();

@@ -120,6 +120,11 @@ impl Tenants {
         before.iter().for_each(stop_all);
     }
 
+    /// A later owner than this node has the partition: its tenants here are stopped at once, as when one of them finds its epoch gone.
+    pub fn superseded(&self, partition: Partition, by: Epoch) {
+        self.0.superseded(partition, by);
+    }
+
     /// Tells of each partition from now on that a later owner has taken over. Its tenants are stopped by then.
     pub fn on_revoked(&self) -> UnboundedReceiver<Partition> {
         let (sender, receiver) = unbounded_channel();

@@ -60,15 +60,18 @@ struct ChangeBody {
     time: Option<i64>,
 }
 
+/// How long after the answer it goes down when it is told to: whoever asked hears that it was heard.
+const DOWN_AFTER: Duration = Duration::from_millis(50);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ThrottleBody {
+struct SpellBody {
     for_ms: u64,
 }
 
 /// Answers one call; `path` is what follows `/_control/`.
 pub(crate) async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     method: &Method,
     path: &[&str],
     query: &Query,
@@ -95,6 +98,7 @@ pub(crate) async fn answer(
             Ok(json!({"success": true}))
         }
         ("POST", ["webhooks"]) => post_webhook(shared, parse(body)?).await,
+        ("POST", ["down"]) => down(shared, parse(body)?),
         ("GET", ["idle"]) => Ok(idle(shared, query).await),
         ("POST", ["reset"]) => {
             shared.state().reset();
@@ -219,7 +223,16 @@ fn put_number(shared: &Shared, id: &str, body: NumberBody) -> Result<Value, Refu
     Ok(json!({"number": *number.config, "rate": number.rate, "restricted": number.restricted}))
 }
 
-fn throttle(shared: &Shared, body: ThrottleBody) -> Result<Value, Refusal> {
+fn throttle(shared: &Shared, body: SpellBody) -> Result<Value, Refusal> {
     shared.state().throttled_until_ms = shared.now_ms() + body.for_ms;
+    Ok(json!({"success": true}))
+}
+
+fn down(shared: &Arc<Shared>, body: SpellBody) -> Result<Value, Refusal> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        tokio::time::sleep(DOWN_AFTER).await;
+        shared.down_for(Duration::from_millis(body.for_ms));
+    });
     Ok(json!({"success": true}))
 }

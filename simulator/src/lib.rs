@@ -32,4 +32,4 @@ pub use cli::{Args, run};
 pub use config::{Config, NumberConfig, TemplateConfig, WebhookLatency};
 pub use faults::Faults;
 pub use simulator::{Simulator, SimulatorError};
-pub use truth::Truth;
+pub use truth::{RecipientTruth, Truth};

@@ -1,7 +1,9 @@
 //! The HTTP side: connections, tokens, routes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::catalog::GraphError;
@@ -24,6 +26,8 @@ use crate::shared::Shared;
 
 /// Bodies longer than this are refused.
 const BODY_MAX: usize = 1 << 20;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 const GATEWAY_PAGE: &str = "<html><head><title>502 Bad Gateway</title></head>\
     <body><center><h1>502 Bad Gateway</h1></center></body></html>";
 
@@ -39,19 +43,63 @@ impl fmt::Display for AnswerLost {
 
 impl std::error::Error for AnswerLost {}
 
-/// Serves connections until it is dropped; they end with it.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) {
+/// The wait before something that the system refused is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// Serves connections until it is dropped; they end with it. While it is down, connections are refused and those that were open
+/// are cut in the middle of whatever they did.
+pub(crate) async fn run(shared: Arc<Shared>, mut listener: TcpListener, address: SocketAddr) {
+    loop {
+        tokio::select! {
+            () = serve(&shared, &listener) => {}
+            () = shared.goes_down() => {}
+        }
+        drop(listener);
+        listener = come_back(&shared, address).await;
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, listener: &TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(connections.spawn(connection(Arc::clone(&shared), stream))),
+            Ok((stream, _)) => drop(connections.spawn(connection(Arc::clone(shared), stream))),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }
         }
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// Waits until it is up, and listens where it did. The address is held meanwhile by a socket that does not listen: whoever connects is
+/// refused, and nobody else gets it.
+async fn come_back(shared: &Shared, address: SocketAddr) -> TcpListener {
+    loop {
+        match hold(address) {
+            Ok(held) => {
+                shared.comes_up().await;
+                match held.listen(BACKLOG) {
+                    Ok(listener) => return listener,
+                    Err(error) => tracing::warn!(%error, %address, "not listening again"),
+                }
+            }
+            Err(error) => tracing::warn!(%error, %address, "the address is not free"),
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+}
+
+fn hold(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
@@ -66,7 +114,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     }
 }
 
-async fn handle(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, AnswerLost> {
+async fn handle(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, AnswerLost> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return Ok(answer(

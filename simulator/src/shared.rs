@@ -1,9 +1,9 @@
 //! What every connection and the dispatcher share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::state::State;
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) poster: Poster,
     /// Wakes the dispatcher when an earlier event came.
     pub(crate) wake: Notify,
+    /// Until when it is down, by its own clock; 0 when it is not.
+    down_until_ms: watch::Sender<u64>,
     state: Mutex<State>,
     started: Instant,
     started_unix_ms: u64,
@@ -34,6 +36,7 @@ impl Shared {
             templates: Templates::new(&config),
             poster: Poster::new(config.app_secret.clone(), config.webhook_timeout),
             wake: Notify::new(),
+            down_until_ms: watch::Sender::new(0),
             state: Mutex::new(state),
             started: Instant::now(),
             started_unix_ms: since_epoch.as_millis() as u64,
@@ -44,6 +47,37 @@ impl Shared {
     /// The state, for a moment.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes down for a while from now, or comes up at once if that is no time.
+    pub(crate) fn down_for(&self, time: Duration) {
+        let until_ms = self.now_ms() + time.as_millis() as u64;
+        self.down_until_ms.send_replace(until_ms);
+    }
+
+    /// Whether it is down now.
+    pub(crate) fn is_down(&self) -> bool {
+        *self.down_until_ms.borrow() > self.now_ms()
+    }
+
+    /// Resolves as soon as it is down.
+    pub(crate) async fn goes_down(&self) {
+        let mut until_ms = self.down_until_ms.subscribe();
+        // The sender lives as long as this value, so the wait ends only with what was waited for.
+        let _ = until_ms.wait_for(|&until_ms| until_ms > self.now_ms()).await;
+    }
+
+    /// Resolves as soon as it is up.
+    pub(crate) async fn comes_up(&self) {
+        let mut changes = self.down_until_ms.subscribe();
+        loop {
+            let left_ms = changes.borrow_and_update().saturating_sub(self.now_ms());
+            if left_ms == 0 {
+                return;
+            }
+            // Whichever comes first: the end of the outage, or another end for it.
+            let _ = tokio::time::timeout(Duration::from_millis(left_ms), changes.changed()).await;
+        }
     }
 
     /// The moment that times are counted from.

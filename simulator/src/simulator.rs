@@ -14,7 +14,7 @@ use crate::faults::Faults;
 use crate::server;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::truth::Truth;
+use crate::truth::{RecipientTruth, Truth};
 use crate::webhooks::{self, check_callback};
 
 /// Why a simulator did not start.
@@ -65,7 +65,7 @@ impl Simulator {
         let address = listener.local_addr().map_err(listen)?;
         let shared = Shared::new(config, state);
         let tasks = [
-            tokio::spawn(server::run(Arc::clone(&shared), listener)),
+            tokio::spawn(server::run(Arc::clone(&shared), listener, address)),
             tokio::spawn(webhooks::run(Arc::clone(&shared))),
         ];
         Ok(Self {
@@ -88,6 +88,11 @@ impl Simulator {
     /// What really happened so far.
     pub fn truth(&self) -> Truth {
         self.shared.state().truth()
+    }
+
+    /// What really happened to each recipient that was ever written to.
+    pub fn truth_by_recipient(&self) -> Vec<RecipientTruth> {
+        self.shared.state().truth_by_recipient()
     }
 
     /// How many messages were accepted for a recipient, with or without `+`.
@@ -133,6 +138,17 @@ impl Simulator {
     pub fn throttle_for(&self, time: Duration) {
         let now_ms = self.shared.now_ms();
         self.shared.state().throttled_until_ms = now_ms + time.as_millis() as u64;
+    }
+
+    /// Goes down for this long: connections are refused, those that are open are cut, and no webhook is sent. What was accepted
+    /// before stays accepted. No time at all brings it up again.
+    pub fn set_down(&self, time: Duration) {
+        self.shared.down_for(time);
+    }
+
+    /// Whether it is down now.
+    pub fn is_down(&self) -> bool {
+        self.shared.is_down()
     }
 
     /// Forgets messages, recipients and counts. Callback, numbers and faults stay.

@@ -11,7 +11,7 @@ use crate::gcra::Gcra;
 use crate::messages::{Message, Status};
 use crate::numbers::Numbers;
 use crate::recipients::{RecipientIndex, Recipients};
-use crate::truth::Truth;
+use crate::truth::{RecipientTruth, Truth};
 use crate::webhooks::{Event, Queue};
 
 /// Everything behind the lock.
@@ -77,6 +77,31 @@ impl State {
             recipients: self.recipients.len() as u64,
             ..self.truth.clone()
         }
+    }
+
+    /// What happened to each recipient.
+    pub(crate) fn truth_by_recipient(&self) -> Vec<RecipientTruth> {
+        let mut found: Vec<RecipientTruth> = self
+            .recipients
+            .iter()
+            .map(|recipient| RecipientTruth {
+                recipient: recipient.name.to_string(),
+                accepted: recipient.accepted,
+                ..RecipientTruth::default()
+            })
+            .collect();
+        for message in &self.messages {
+            let Some(truth) = found.get_mut(message.recipient.0 as usize) else {
+                continue;
+            };
+            let arrived = [Status::Delivered, Status::Read]
+                .into_iter()
+                .any(|status| message.happened_at(status).is_some());
+            truth.delivered += u32::from(arrived);
+            truth.billable += u32::from(arrived && !message.free);
+            truth.failed += u32::from(message.happened_at(Status::Failed).is_some());
+        }
+        found
     }
 
     /// Lets a status happen, once, however often it is told.

@@ -2,6 +2,21 @@
 
 use serde::Serialize;
 
+/// What really happened to one recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipientTruth {
+    /// The recipient: digits of a phone number without `+`, or a user id.
+    pub recipient: String,
+    /// Messages accepted for it.
+    pub accepted: u32,
+    /// Messages delivered to it.
+    pub delivered: u32,
+    /// Of those, the ones that Meta charges for.
+    pub billable: u32,
+    /// Messages accepted and failed afterwards.
+    pub failed: u32,
+}
+
 /// The simulator's own counts since it started or was reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Truth {

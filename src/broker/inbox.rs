@@ -1,6 +1,7 @@
 //! Consuming: one connection for all partitions, a channel for each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::partition::Partition;
 use futures_util::StreamExt as _;
@@ -10,8 +11,10 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::Mutex;
 
-use super::{Broker, BrokerError, Envelope, Undecodable};
+use super::{Broker, BrokerError, Envelope, Undecodable, topology};
 
+/// How long the broker may take to answer on a channel.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Deliveries of a partition that may be unacknowledged at once.
 const PREFETCH: u16 = 256;
 
@@ -19,6 +22,7 @@ const PREFETCH: u16 = 256;
 #[derive(Clone)]
 pub struct Inbox {
     broker: Broker,
+    name: Arc<str>,
     connection: Arc<Mutex<Option<Arc<Connection>>>>,
 }
 
@@ -36,10 +40,11 @@ pub struct Received {
 }
 
 impl Inbox {
-    /// Makes an inbox; it connects when it is first opened.
-    pub fn new(broker: Broker) -> Self {
+    /// Makes an inbox; it connects when it is first opened, and `node` is seen in the connection's name.
+    pub fn new(broker: Broker, node: &str) -> Self {
         Self {
             broker,
+            name: format!("malote consumers {node}").into(),
             connection: Arc::default(),
         }
     }
@@ -62,6 +67,35 @@ impl Inbox {
 
     async fn consume(&self, queue: String) -> Result<Intake, BrokerError> {
         let connection = self.connection().await?;
+        match register(&connection, queue).await {
+            Ok((channel, consumer)) => Ok(Intake {
+                channel,
+                consumer,
+                _connection: connection,
+            }),
+            Err(error) => {
+                // The queue may be gone, by the hand of an operator: it is there when the next one asks.
+                topology::declare(&self.broker, &connection).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects, and makes sure that the queues exist: the broker may have come back without its disk.
+    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(self.broker.connect(&self.name).await?);
+        topology::declare(&self.broker, &connection).await?;
+        *held = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+async fn register(connection: &Connection, queue: String) -> Result<(Channel, Consumer), BrokerError> {
+    let registering = async {
         let channel = connection.create_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let consumer = channel
@@ -72,22 +106,11 @@ impl Inbox {
                 FieldTable::default(),
             )
             .await?;
-        Ok(Intake {
-            channel,
-            consumer,
-            _connection: connection,
-        })
-    }
-
-    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
-        let mut held = self.connection.lock().await;
-        if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
-            return Ok(Arc::clone(connection));
-        }
-        let connection = Arc::new(self.broker.connect("malote consumers").await?);
-        *held = Some(Arc::clone(&connection));
-        Ok(connection)
-    }
+        Ok((channel, consumer))
+    };
+    tokio::time::timeout(ANSWERS_WITHIN, registering)
+        .await
+        .map_err(|_| BrokerError(format!("no consumer within {ANSWERS_WITHIN:?}")))?
 }
 
 impl Intake {
@@ -107,16 +130,19 @@ impl Intake {
     /// # Errors
     /// When the channel is dead.
     pub async fn round_trip(&self) -> Result<(), BrokerError> {
-        Ok(self
-            .channel
-            .basic_qos(PREFETCH, BasicQosOptions::default())
-            .await?)
+        let answered = self.channel.basic_qos(PREFETCH, BasicQosOptions::default());
+        Ok(tokio::time::timeout(ANSWERS_WITHIN, answered)
+            .await
+            .map_err(|_| BrokerError(format!("no answer within {ANSWERS_WITHIN:?}")))??)
     }
 
     /// Closes the channel: what was not acknowledged is delivered again, to whoever is active then.
     pub async fn close(self) {
-        if let Err(error) = self.channel.close(200, "handing over".into()).await {
-            tracing::debug!(%error, "the channel was closed already");
+        let closed = self.channel.close(200, "handing over".into());
+        match tokio::time::timeout(ANSWERS_WITHIN, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the channel was closed already"),
+            Err(_) => tracing::debug!("the broker does not answer; its heartbeat will end the channel"),
         }
     }
 }

@@ -19,7 +19,7 @@ use lapin::{Connection, ConnectionProperties};
 use crate::config::{self, Secret};
 
 /// Seconds without a sign of life after which either side gives a connection up.
-const HEARTBEAT_SECONDS: u16 = 5;
+pub const HEARTBEAT_SECONDS: u16 = 5;
 
 /// The broker did not do what it was asked; the rows in the database are unharmed, so trying again later is enough.
 #[derive(Clone, Debug, thiserror::Error)]

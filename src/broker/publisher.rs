@@ -1,14 +1,16 @@
 //! Publishing with confirms: while one round waits for its confirms, the next one gathers, and ids that go the same way share
 //! a delivery.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use domain::partition::Partition;
+use futures_util::FutureExt as _;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Broker, BrokerError, Envelope};
+use super::{Broker, BrokerError, Envelope, topology};
 
 /// Envelopes that may wait to be published; beyond it publishers wait, or are refused.
 const WAITING_MOST: usize = 8_192;
@@ -16,6 +18,8 @@ const WAITING_MOST: usize = 8_192;
 const ROUND_MOST: usize = 1_024;
 /// How long a round may wait for its confirms.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// How long a round may take in all, a new connection included.
+const ROUND_WITHIN: Duration = Duration::from_secs(25);
 /// The wait before a lost connection is made again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(250);
 /// AMQP's mark of a message that survives the broker's restart.
@@ -93,6 +97,20 @@ impl Publisher {
         }
     }
 
+    /// Publishes a tick to each partition if there is room, and does not wait: a lost one is followed by the next.
+    pub fn tick_soon(&self) {
+        for number in 0..self.broker.partitions() {
+            let letter = Letter {
+                partition: Partition(number),
+                envelope: Envelope::Tick,
+                confirmed: None,
+            };
+            if self.letters.try_send(letter).is_err() {
+                return;
+            }
+        }
+    }
+
     fn partition(&self, envelope: &Envelope) -> Option<Partition> {
         match envelope {
             Envelope::Send { tenant, .. } | Envelope::Events { tenant, .. } => {
@@ -114,7 +132,12 @@ async fn publish_all(broker: Broker, mut waiting: mpsc::Receiver<Letter>) {
     let mut letters = Vec::new();
     while waiting.recv_many(&mut letters, ROUND_MOST).await > 0 {
         let parcels = gather(letters.drain(..));
-        let done = publish_round(&broker, &mut line, &parcels).await;
+        let round = AssertUnwindSafe(publish_round(&broker, &mut line, &parcels)).catch_unwind();
+        let done = match tokio::time::timeout(ROUND_WITHIN, round).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(BrokerError("publishing panicked".to_owned())),
+            Err(_) => Err(BrokerError(format!("not published within {ROUND_WITHIN:?}"))),
+        };
         if let Err(error) = &done {
             tracing::warn!(%error, "nothing was published; trying again");
             line = None;
@@ -195,6 +218,8 @@ async fn publish_round(
 
 async fn connect(broker: &Broker) -> Result<Line, BrokerError> {
     let connection = broker.connect("malote publisher").await?;
+    // The broker may have come back without its disk.
+    topology::declare(broker, &connection).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(Line {

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use secret::Secret;
-pub use sections::{Admin, Broker, Config, Database, Http, LogFormat, Meta, Pipeline, Redis, Telemetry};
+pub use sections::{
+    Admin, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Telemetry, Webhooks,
+};
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actors::tenants::Work;
 use domain::ids::{EventId, MessageId, TenantId};
 use domain::partition::{Epoch, Partition};
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Consumers, REOPEN_AFTER};
@@ -18,6 +21,13 @@ use crate::storage::ownership;
 const OF_ONE_TENANT: usize = 64;
 /// How much later a message is due that found its tenant's quarter full.
 const CROWDED_FOR: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long a node lets the one that should have a partition go first.
+const AFTER_YOU: Duration = Duration::from_secs(2);
+/// By how much that wait varies, so that the others do not come all at once.
+const AFTER_YOU_VARIES_MS: u64 = 1_000;
+/// Heartbeats in a row at which another node should have the partition before it is handed over: who comes and goes moves nothing.
+const SURE_AFTER: u32 = 3;
 
 /// Events of a crowded tenant that are kept in mind until a place is free; beyond it they stay unapplied and are published again.
 const OVERFLOW_MOST: usize = 10_000;
@@ -38,17 +48,44 @@ pub(super) async fn consume(
     lost: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    while !stop.is_cancelled() {
-        let opened = consumers.inbox.open(partition).await;
-        match opened {
-            Ok(intake) => hold(&consumers, partition, intake, &lost, &stop).await,
-            Err(error) => tracing::warn!(partition = partition.0, %error, "the inbox does not open"),
+    let mut wait = Duration::ZERO;
+    loop {
+        if !consumers.membership.is_preferred(partition) {
+            wait += AFTER_YOU + Duration::from_millis(rand::random_range(0..AFTER_YOU_VARIES_MS));
         }
         tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(REOPEN_AFTER) => {}
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        match consumers.inbox.open(partition).await {
+            Ok(intake) => {
+                let in_line = consumers.membership.stand_in_line(partition);
+                consumers.metrics.in_line(1);
+                hold(&consumers, partition, intake, &lost, &stop).await;
+                consumers.metrics.in_line(-1);
+                drop(in_line);
+            }
+            Err(error) => tracing::warn!(partition = partition.0, %error, "the inbox does not open"),
+        }
+        wait = REOPEN_AFTER;
+    }
+}
+
+/// Waits until another node should have the partition, stands in line for it and has done so for a while.
+async fn heir_is_waiting(consumers: &Consumers, partition: Partition) {
+    let (mut beats, mut sure) = (consumers.membership.beats(), 0);
+    while beats.changed().await.is_ok() {
+        sure = if consumers.membership.has_heir(partition) {
+            sure + 1
+        } else {
+            0
+        };
+        if sure >= SURE_AFTER {
+            return;
         }
     }
+    // The membership is gone with the process.
+    std::future::pending().await
 }
 
 async fn hold(
@@ -60,10 +97,19 @@ async fn hold(
 ) {
     let mut epoch: Option<Epoch> = None;
     let at_work = AtWork::default();
+    // What was lost before is not lost again.
+    let _ = lost.notified().now_or_never();
+    let heir = heir_is_waiting(consumers, partition);
+    tokio::pin!(heir);
     loop {
         let received = tokio::select! {
             () = stop.cancelled() => break,
             () = lost.notified() => break,
+            () = &mut heir, if epoch.is_some() => {
+                tracing::info!(partition = partition.0, "handing the partition over to the node that should have it");
+                consumers.metrics.rebalanced();
+                break;
+            }
             received = intake.next() => received,
         };
         let Some(received) = received else { break };
@@ -78,16 +124,22 @@ async fn hold(
         }
         tokio::spawn(handle(consumers.clone(), partition, received, at_work.clone()));
     }
+    let begun = Instant::now();
     if epoch.is_some() {
         consumers.tenants.revoke(partition, consumers.drain).await;
     }
     intake.close().await;
+    if epoch.is_some() {
+        consumers.metrics.handed_over(begun.elapsed());
+    }
 }
 
 async fn become_owner(consumers: &Consumers, partition: Partition, intake: &Intake) -> anyhow::Result<Epoch> {
+    let begun = Instant::now();
     intake.round_trip().await?;
-    let epoch = ownership::claim(&consumers.database, partition, &consumers.node).await?;
+    let epoch = ownership::claim(&consumers.database, partition, consumers.membership.name()).await?;
     consumers.tenants.grant(partition, epoch);
+    consumers.metrics.owned(begun.elapsed());
     tracing::debug!(partition = partition.0, epoch = epoch.0, "owns the partition");
     Ok(epoch)
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::templates::Page;
-use super::{FoundTemplate, answer};
+use super::{FoundTemplate, Lease, answer};
 use crate::config;
 use crate::content;
 use crate::storage::sender_directory::{Sender, SenderDirectory};
@@ -42,6 +42,16 @@ pub struct Client {
     base: Arc<str>,
     timeout: Duration,
     senders: SenderDirectory,
+    licence: Licence,
+}
+
+/// What permits this node to call at all.
+#[derive(Clone)]
+pub struct Licence {
+    /// Lapses while the node is not heard of.
+    pub lease: Lease,
+    /// How long before its deadline a message was claimed.
+    pub claim_deadline: Duration,
 }
 
 /// How a call failed.
@@ -54,7 +64,7 @@ enum Failed {
 
 impl Client {
     /// Makes a client for the address and version that the settings name.
-    pub fn new(settings: &config::Meta, senders: SenderDirectory) -> Self {
+    pub fn new(settings: &config::Meta, senders: SenderDirectory, licence: Licence) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -74,6 +84,7 @@ impl Client {
             base: format!("{}/{}", settings.base_url.trim_end_matches('/'), settings.version).into(),
             timeout: settings.timeout(),
             senders,
+            licence,
         }
     }
 
@@ -109,14 +120,25 @@ impl Client {
             Ok(request) => request,
             Err(error) => return not_sent(format!("the request cannot be made: {error}")),
         };
-        if Instant::now() >= deadline {
-            return not_sent("the claim's deadline had passed".to_owned());
+        if let Err(reason) = self.may_leave(deadline) {
+            return not_sent(reason);
         }
         match self.call(request).await {
             Ok((status, headers, body)) => answer::read(status, &headers, &body),
             Err(Failed::NotSent(reason)) => not_sent(reason),
             Err(Failed::Unknown(reason)) => SendOutcome::Unknown { reason },
         }
+    }
+
+    /// The last look before the first byte: nothing is awaited between it and the call.
+    fn may_leave(&self, deadline: Instant) -> Result<(), String> {
+        let now = Instant::now();
+        if now >= deadline {
+            return Err("the claim's deadline had passed".to_owned());
+        }
+        let claimed_at = deadline.checked_sub(self.licence.claim_deadline).unwrap_or(now);
+        let allowed = self.licence.lease.allows(claimed_at, now);
+        allowed.map_err(|lapsed| lapsed.to_string())
     }
 
     async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {

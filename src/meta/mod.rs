@@ -2,7 +2,11 @@
 
 mod answer;
 mod client;
+#[cfg(test)]
+mod examples_tests;
+mod lease;
 mod templates;
 
-pub use client::Client;
+pub use client::{Client, Licence};
+pub use lease::{Lapsed, Lease};
 pub use templates::FoundTemplate;

@@ -7,7 +7,7 @@ mod shares;
 
 use std::time::{Duration, Instant};
 
-use domain::partition::Partition;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, number_holds, revivals};
+use crate::storage::{Database, StorageError, message_rows, number_holds, revivals};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
 /// The time between two looks at what has been forgotten, has begun or has ended.
 const UPKEEP: Duration = Duration::from_millis(250);
+/// When messages are due again whose ids the broker did not take.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// The time between two ticks of each partition.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -94,7 +96,8 @@ impl Planner {
     async fn round(&self, upkeep: &mut Instant, tick: &mut Instant) -> anyhow::Result<()> {
         if *tick <= Instant::now() {
             *tick = Instant::now() + TICK;
-            self.tick();
+            // Lets owners run their timers.
+            self.publisher.tick_soon();
         }
         if *upkeep <= Instant::now() {
             *upkeep = Instant::now() + UPKEEP;
@@ -109,14 +112,28 @@ impl Planner {
         if wanted.is_empty() {
             return Ok(());
         }
-        for taken in planning::take(&self.database, &wanted).await? {
-            self.publish(taken).await?;
-        }
-        Ok(())
+        let taken = planning::take(&self.database, &wanted).await?;
+        let published = taken.into_iter().map(|taken| self.publish_or_give_back(taken));
+        futures_util::future::join_all(published)
+            .await
+            .into_iter()
+            .collect()
     }
 
-    /// Publishes queued ids. When the broker does not take them they are given back after a while, by any planner.
-    async fn publish(&self, taken: Taken) -> anyhow::Result<()> {
+    /// Gives queued messages back at once when the broker does not take their ids, so that they are not missing from their number's
+    /// window when it returns. It may have taken some: those deliveries will be stale. If this process dies here, any planner gives
+    /// them back after a while.
+    async fn publish_or_give_back(&self, taken: Taken) -> anyhow::Result<()> {
+        let published = self.publish(&taken).await;
+        if published.is_err() {
+            let due_at = Timestamp::now() + AGAIN_AFTER;
+            message_rows::give_back(&self.database, taken.tenant, &taken.messages, due_at).await?;
+            self.metrics.given_back.inc_by(taken.messages.len() as u64);
+        }
+        published
+    }
+
+    async fn publish(&self, taken: &Taken) -> anyhow::Result<()> {
         self.metrics.queued.inc_by(taken.messages.len() as u64);
         let deliveries = taken.messages.chunks(SENDS_MOST).map(|messages| {
             self.publisher.publish(Envelope::Send {
@@ -151,17 +168,5 @@ impl Planner {
             }
         }
         Ok(())
-    }
-
-    /// Lets owners run their timers.
-    fn tick(&self) {
-        for number in 0..self.settings.partitions {
-            let publisher = self.publisher.clone();
-            tokio::spawn(async move {
-                if let Err(error) = publisher.publish_to(Partition(number), Envelope::Tick).await {
-                    tracing::debug!(%error, "a tick was not published");
-                }
-            });
-        }
     }
 }

@@ -83,8 +83,7 @@ async fn template(
         Effect::Sendable => "APPROVED",
         _ => &update.event,
     };
-    let tenants = meta_news::tenants_of(transaction, &event.waba_id).await?;
-    let moved = meta_news::template(transaction, &tenants, key, status, news).await?;
+    let moved = meta_news::template(transaction, event.tenant, key, status, news).await?;
     Ok(format!("{}: {moved} campaigns", news.effect.as_str()))
 }
 
@@ -115,7 +114,15 @@ async fn number(
         .chars()
         .filter(char::is_ascii_digit)
         .collect();
-    let applied = meta_news::numbers(transaction, &event.waba_id, Some(&digits), None, news).await?;
+    let applied = meta_news::numbers(
+        transaction,
+        event.tenant,
+        &event.waba_id,
+        Some(&digits),
+        None,
+        news,
+    )
+    .await?;
     Ok(format!("{}: {applied} numbers", news.effect.as_str()))
 }
 
@@ -174,7 +181,7 @@ async fn account(
     let until = expirations
         .max()
         .and_then(|second| Timestamp::from_second(second).ok());
-    let applied = meta_news::numbers(transaction, &event.waba_id, None, until, news).await?;
+    let applied = meta_news::numbers(transaction, event.tenant, &event.waba_id, None, until, news).await?;
     Ok(format!("{}: {applied} numbers", news.effect.as_str()))
 }
 
@@ -214,7 +221,6 @@ async fn preferences(transaction: &mut Transaction, event: &Unapplied) -> Result
         Ok(object) if !object.user_preferences.is_empty() => object.user_preferences,
         _ => serde_json::from_str(&event.raw).unwrap_or_default(),
     };
-    let tenants = meta_news::tenants_of(transaction, &event.waba_id).await?;
     let (mut applied, mut strange) = (0, 0);
     for raw in list {
         let read = serde_json::from_str::<Preference>(raw.get()).ok();
@@ -233,7 +239,8 @@ async fn preferences(transaction: &mut Transaction, event: &Unapplied) -> Result
         match known {
             Some((recipient, stopped, at)) => {
                 let recipient = recipient.canonical();
-                applied += meta_news::preference(transaction, &tenants, &recipient, stopped, at).await?;
+                let news = meta_news::preference(transaction, event.tenant, &recipient, stopped, at).await?;
+                applied += usize::from(news);
             }
             None => strange += 1,
         }

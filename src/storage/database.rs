@@ -82,16 +82,17 @@ impl Database {
             .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
             .tcp_user_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(5));
+        let manager = Manager(PostgresConnectionManager::new(options, NoTls));
+        // Without the pool, which would try until its time is up and not tell why.
+        manager.connect().await?;
         let pool = Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(1))
             .connection_timeout(Duration::from_millis(settings.connect_timeout_ms))
             .test_on_check_out(false)
-            .build(Manager(PostgresConnectionManager::new(options, NoTls)))
+            .build(manager)
             .await?;
-        let database = Self { pool, role };
-        database.get().await?;
-        Ok(database)
+        Ok(Self { pool, role })
     }
 
     /// As whom this pool connects.
@@ -104,7 +105,13 @@ impl Database {
     /// # Errors
     /// When none becomes free in time.
     pub async fn get(&self) -> Result<Connection, StorageError> {
-        Ok(Connection(self.pool.get_owned().await?))
+        loop {
+            let session = self.pool.get_owned().await?;
+            // Those that a restarted database left behind are thrown away here, and not one caller after the other fails on them.
+            if !session.client.is_closed() {
+                return Ok(Connection(session));
+            }
+        }
     }
 
     /// Begins a transaction.
@@ -216,6 +223,14 @@ impl Connection {
             .zip(work)
             .map(|(statement, (_, with))| client.execute(statement, with));
         Ok(futures_util::future::try_join_all(running).await?)
+    }
+
+    /// Runs a statement that gives one number, without preparing it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn count(&mut self, statement: &str) -> Result<i64, StorageError> {
+        Ok(self.0.client.query_one(statement, &[]).await?.try_get(0)?)
     }
 
     /// Runs several statements without parameters.

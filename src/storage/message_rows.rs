@@ -1,6 +1,6 @@
 //! What a tenant's owner does to its message rows outside of the ledger: give back, expire, pause. Each is safe to repeat.
 
-use actors::ports::PauseScope;
+use actors::ports::{PauseScope, Poison};
 use domain::campaign::PauseReason;
 use domain::ids::{AttemptId, CampaignId, MessageId, TenantId};
 use domain::message::MessageState;
@@ -34,6 +34,38 @@ pub async fn give_back(
         )
         .await?;
     let changes = moves(tenant, &rows, MessageState::Queued, MessageState::Planned);
+    changes.write(&mut transaction, Writer::Committer).await?;
+    transaction.commit().await
+}
+
+/// Makes poison dead letters: queued messages become `dead`, events are set aside until somebody replays them.
+///
+/// # Errors
+/// What the database says.
+pub async fn bury(database: &Database, poison: &Poison) -> Result<(), StorageError> {
+    let messages: Vec<Uuid> = poison.messages.iter().map(|message| message.0).collect();
+    let events: Vec<Uuid> = poison.events.iter().map(|event| event.0).collect();
+    let letters: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
+    let mut transaction = database.begin().await?;
+    let rows = transaction
+        .query(
+            "WITH mine AS (SELECT tenant_id, id FROM messages WHERE tenant_id = $1 AND id = ANY($2) AND state = 'queued'
+                ORDER BY id FOR UPDATE)
+             UPDATE messages m SET state = 'dead', dead_kind = 'poison', queued_at = NULL, error_code = NULL,
+                 error_reason = $3, updated_at = now()
+             FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id RETURNING m.campaign_id",
+            &[&poison.tenant.0, &messages, &poison.reason],
+        )
+        .await?;
+    transaction
+        .execute(
+            "INSERT INTO dead_letters (id, tenant_id, kind, queue, payload, error, event_id)
+             SELECT letter, $1, 'poison', '', '', $4, event FROM unnest($2::uuid[], $3::uuid[]) AS w (letter, event)
+             ON CONFLICT DO NOTHING",
+            &[&poison.tenant.0, &letters, &events, &poison.reason],
+        )
+        .await?;
+    let changes = moves(poison.tenant, &rows, MessageState::Queued, MessageState::Dead);
     changes.write(&mut transaction, Writer::Committer).await?;
     transaction.commit().await
 }

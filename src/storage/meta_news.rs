@@ -20,6 +20,8 @@ pub(in crate::storage) const STOPPED_MARKETING: &str = "meta: recipient stopped 
 pub struct Unapplied {
     /// Its id here.
     pub id: Uuid,
+    /// Whose account it is about.
+    pub tenant: TenantId,
     /// The field that changed.
     pub kind: String,
     /// Meta's id of the account.
@@ -66,8 +68,8 @@ pub async fn take(database: &Database, most: i64) -> Result<(Transaction, Vec<Un
     let mut transaction = database.begin().await?;
     let rows = transaction
         .query(
-            "SELECT id, kind, waba_id, coalesce(happened_at, received_at) AS happened_at, raw::text FROM other_events
-             WHERE applied_at IS NULL AND kind IN
+            "SELECT id, tenant_id, kind, waba_id, coalesce(happened_at, received_at) AS happened_at, raw::text FROM other_events
+             WHERE tenant_id IS NOT NULL AND applied_at IS NULL AND quarantined_because IS NULL AND kind IN
                  ('message_template_status_update', 'phone_number_quality_update', 'account_update', 'user_preferences')
              ORDER BY received_at LIMIT $1 FOR UPDATE SKIP LOCKED",
             &[&most],
@@ -78,6 +80,7 @@ pub async fn take(database: &Database, most: i64) -> Result<(Transaction, Vec<Un
         .map(|row| {
             Ok(Unapplied {
                 id: row.try_get("id")?,
+                tenant: TenantId(row.try_get("tenant_id")?),
                 kind: row.try_get("kind")?,
                 waba_id: row.try_get::<_, Option<String>>("waba_id")?.unwrap_or_default(),
                 happened_at: row.try_get("happened_at")?,
@@ -102,49 +105,33 @@ pub async fn applied(transaction: &mut Transaction, event: Uuid, outcome: &str) 
     Ok(())
 }
 
-/// Gives those of the tenants for whom this is news: what they know of the subject is older.
-async fn news_to(
+/// Notes the last word about a subject, and tells whether it is: what is known already may be newer.
+async fn is_news(
     transaction: &mut Transaction,
-    tenants: &[Uuid],
+    tenant: TenantId,
     kind: &str,
     subject: &str,
     state: &str,
     at: Timestamp,
-) -> Result<Vec<Uuid>, StorageError> {
-    let rows = transaction
-        .query(
-            "INSERT INTO meta_states AS known (tenant_id, kind, subject, state, heard_at)
-             SELECT tenant_id, $2, $3, $4, $5 FROM unnest($1::uuid[]) AS w (tenant_id) ORDER BY tenant_id
+) -> Result<bool, StorageError> {
+    let noted = transaction
+        .execute(
+            "INSERT INTO meta_states AS known (tenant_id, kind, subject, state, heard_at) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (tenant_id, kind, subject) DO UPDATE SET state = excluded.state, heard_at = excluded.heard_at
-                 WHERE known.heard_at <= excluded.heard_at
-             RETURNING tenant_id",
-            &[&tenants, &kind, &subject, &state, &at],
+                 WHERE known.heard_at <= excluded.heard_at",
+            &[&tenant.0, &kind, &subject, &state, &at],
         )
         .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(noted == 1)
 }
 
-/// Gives the tenants that have numbers in an account.
-///
-/// # Errors
-/// What the database says.
-pub async fn tenants_of(transaction: &mut Transaction, waba_id: &str) -> Result<Vec<Uuid>, StorageError> {
-    let rows = transaction
-        .query(
-            "SELECT DISTINCT tenant_id FROM senders WHERE waba_id = $1 ORDER BY tenant_id",
-            &[&waba_id],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-/// Applies news of a template to some tenants: its status, and the campaigns that send it. Answers with how many campaigns moved.
+/// Applies news of a template: its status, and the campaigns that send it. Answers with how many campaigns moved.
 ///
 /// # Errors
 /// What the database says.
 pub async fn template(
     transaction: &mut Transaction,
-    tenants: &[Uuid],
+    tenant: TenantId,
     key: TemplateKey<'_>,
     status: &str,
     news: News<'_>,
@@ -153,12 +140,14 @@ pub async fn template(
         return Ok(0);
     }
     let state = news.effect.as_str();
-    let tenants = news_to(transaction, tenants, "template", &key.subject(), state, news.at).await?;
+    if !is_news(transaction, tenant, "template", &key.subject(), state, news.at).await? {
+        return Ok(0);
+    }
     transaction
         .execute(
             "UPDATE templates SET status = $5, synced_at = now()
-             WHERE tenant_id = ANY ($1) AND waba_id = $2 AND name = $3 AND language = $4 AND status <> $5",
-            &[&tenants, &key.waba_id, &key.name, &key.language, &status],
+             WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4 AND status <> $5",
+            &[&tenant.0, &key.waba_id, &key.name, &key.language, &status],
         )
         .await?;
     let moves = if news.effect == Effect::Sendable {
@@ -169,10 +158,10 @@ pub async fn template(
     let rows = transaction
         .query(
             "SELECT c.id FROM campaigns c JOIN senders s ON s.id = c.sender_id
-             WHERE c.tenant_id = ANY ($1) AND c.state = $5 AND s.waba_id = $2 AND c.template ->> 'name' = $3
+             WHERE c.tenant_id = $1 AND c.state = $5 AND s.waba_id = $2 AND c.template ->> 'name' = $3
                  AND coalesce(c.template #>> '{language,code}', c.template ->> 'language') = $4
              ORDER BY c.id FOR UPDATE OF c",
-            &[&tenants, &key.waba_id, &key.name, &key.language, &moves],
+            &[&tenant.0, &key.waba_id, &key.name, &key.language, &moves],
         )
         .await?;
     let campaigns: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
@@ -190,6 +179,7 @@ pub async fn template(
 /// What the database says.
 pub async fn numbers(
     transaction: &mut Transaction,
+    tenant: TenantId,
     waba_id: &str,
     digits: Option<&str>,
     held_until: Option<Timestamp>,
@@ -200,20 +190,18 @@ pub async fn numbers(
     }
     let rows = transaction
         .query(
-            "SELECT id, tenant_id FROM senders WHERE waba_id = $1
-                 AND ($2::text IS NULL OR regexp_replace(display_phone_number, '[^0-9]', '', 'g') = $2)
+            "SELECT id FROM senders WHERE tenant_id = $1 AND waba_id = $2
+                 AND ($3::text IS NULL OR regexp_replace(display_phone_number, '[^0-9]', '', 'g') = $3)
              ORDER BY id FOR UPDATE",
-            &[&waba_id, &digits],
+            &[&tenant.0, &waba_id, &digits],
         )
         .await?;
     let kind = if digits.is_some() { "number" } else { "account" };
     let state = news.effect.as_str();
     let mut applied = 0;
     for row in &rows {
-        let (sender, tenant): (Uuid, Uuid) = (row.try_get(0)?, row.try_get(1)?);
-        let subject = sender.to_string();
-        let is_news = news_to(transaction, &[tenant], kind, &subject, state, news.at).await?;
-        if is_news.is_empty() {
+        let sender: Uuid = row.try_get(0)?;
+        if !is_news(transaction, tenant, kind, &sender.to_string(), state, news.at).await? {
             continue;
         }
         applied += 1;
@@ -228,29 +216,30 @@ pub async fn numbers(
 }
 
 /// Applies what a person prefers: whoever stopped marketing messages is suppressed, whoever resumed them is not any more, unless
-/// somebody else put them on the list. Answers with for how many tenants it was news.
+/// somebody else put them on the list. Answers whether it was news.
 ///
 /// # Errors
 /// What the database says.
 pub async fn preference(
     transaction: &mut Transaction,
-    tenants: &[Uuid],
+    tenant: TenantId,
     recipient: &str,
     stopped: bool,
     at: Timestamp,
-) -> Result<usize, StorageError> {
+) -> Result<bool, StorageError> {
     let state = if stopped { "stop" } else { "resume" };
-    let tenants = news_to(transaction, tenants, "preference", recipient, state, at).await?;
+    if !is_news(transaction, tenant, "preference", recipient, state, at).await? {
+        return Ok(false);
+    }
     let statement = if stopped {
-        "INSERT INTO suppressions (tenant_id, recipient, reason)
-         SELECT tenant_id, $2, $3 FROM unnest($1::uuid[]) AS w (tenant_id) ON CONFLICT DO NOTHING"
+        "INSERT INTO suppressions (tenant_id, recipient, reason) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
     } else {
-        "DELETE FROM suppressions WHERE tenant_id = ANY ($1) AND recipient = $2 AND reason = $3"
+        "DELETE FROM suppressions WHERE tenant_id = $1 AND recipient = $2 AND reason = $3"
     };
     transaction
-        .execute(statement, &[&tenants, &recipient, &STOPPED_MARKETING])
+        .execute(statement, &[&tenant.0, &recipient, &STOPPED_MARKETING])
         .await?;
-    Ok(tenants.len())
+    Ok(true)
 }
 
 /// Applies what a synchronisation found of a template now.
@@ -269,5 +258,5 @@ pub async fn template_found(
         at: Timestamp::now(),
         words: &words,
     };
-    template(transaction, &[tenant.0], key, status, news).await
+    template(transaction, tenant, key, status, news).await
 }

@@ -1,7 +1,8 @@
-//! Running migrations: numbered SQL with up and down, each in a transaction, by `migration_admin` alone.
+//! The migrations that this program knows: numbered SQL with up and down. `migrator` runs them.
 
 use sha2::{Digest, Sha256};
 
+use super::migrator::{self, Directives, MigrateError, Options, Progress};
 use super::{Connection, Database, StorageError};
 
 /// A change of the schema.
@@ -34,27 +35,18 @@ pub const ALL: &[Migration] = migrations![
     2 "0002_ledger",
     3 "0003_row_security",
     5 "0005_campaign_life",
+    7 "0007_dead_letters",
+    8 "0008_nodes",
+    9 "0009_security_events",
 ];
 
-const FOUNDATION: &str = include_str!("../../deploy/postgres/database.sql");
-const BOOKS: &str = "CREATE TABLE IF NOT EXISTS app.schema_migrations (
-    version integer PRIMARY KEY,
-    name text NOT NULL,
-    phase text NOT NULL,
-    sha256 bytea NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-)";
-/// Any number, the same for every run: two runs at once wait for each other.
-const LOCK: &str = "SELECT pg_advisory_lock(5171923)";
-
 impl Migration {
-    /// Gives its phase, from its first line: `expand` (old programs go on working) or `contract`.
+    /// Gives its phase, from its first line: `expand`, `backfill` or `contract`.
     pub fn phase(&self) -> &'static str {
-        let first = self.up.lines().next().unwrap_or_default();
-        first.strip_prefix("-- phase: ").unwrap_or("unknown").trim()
+        Directives::read(self.up).map_or("unknown", |directives| directives.phase.as_str())
     }
 
-    fn sha256(&self) -> Vec<u8> {
+    pub(super) fn sha256(&self) -> Vec<u8> {
         Sha256::digest(self.up.as_bytes()).to_vec()
     }
 }
@@ -90,7 +82,7 @@ pub async fn status(database: &Database) -> Result<Vec<(Migration, Standing)>, S
         .collect())
 }
 
-async fn applied(connection: &mut Connection) -> Result<Vec<(i32, Vec<u8>)>, StorageError> {
+pub(super) async fn applied(connection: &mut Connection) -> Result<Vec<(i32, Vec<u8>)>, StorageError> {
     let exists = connection
         .query_one("SELECT to_regclass('app.schema_migrations') IS NOT NULL", &[])
         .await?;
@@ -106,72 +98,18 @@ async fn applied(connection: &mut Connection) -> Result<Vec<(i32, Vec<u8>)>, Sto
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Applies what is pending, up to and including `to` if given. Tells `did` of each one.
+/// Applies what is pending, up to and including `to` if given, with the usual patience. Tells `did` of each step.
 ///
 /// # Errors
-/// What the database says; the migration that failed left nothing behind, those before it stay.
+/// Why not everything was applied; the migration that failed left nothing behind, those before it stay.
 pub async fn up(
     database: &Database,
     to: Option<i32>,
-    mut did: impl FnMut(&Migration),
-) -> Result<(), StorageError> {
-    let mut guard = database.get().await?;
-    guard.run_script(LOCK).await?;
-    guard.run_script(FOUNDATION).await?;
-    guard.run_script(BOOKS).await?;
-    guard
-        .run_script(
-            "GRANT SELECT ON app.schema_migrations TO app_rw, app_system, readonly_audit;
-            REVOKE INSERT, UPDATE, DELETE ON app.schema_migrations FROM app_rw, app_system",
-        )
-        .await?;
-    let known = applied(&mut guard).await?;
-    let wanted = |version: i32| to.is_none_or(|last| version <= last);
-    for migration in ALL.iter().filter(|migration| wanted(migration.version)) {
-        if known.iter().any(|(version, _)| *version == migration.version) {
-            continue;
-        }
-        let mut transaction = database.begin().await?;
-        transaction.run_script(migration.up).await?;
-        transaction
-            .execute(
-                "INSERT INTO app.schema_migrations (version, name, phase, sha256) VALUES ($1, $2, $3, $4)",
-                &[
-                    &migration.version,
-                    &migration.name,
-                    &migration.phase(),
-                    &migration.sha256(),
-                ],
-            )
-            .await?;
-        transaction.commit().await?;
-        did(migration);
-    }
-    guard.run_script("SELECT pg_advisory_unlock_all()").await
-}
-
-/// Takes back what is applied beyond `to`, the newest first. Tells `did` of each one.
-///
-/// # Errors
-/// What the database says; the migration that failed stays applied, and those before it.
-pub async fn down(database: &Database, to: i32, mut did: impl FnMut(&Migration)) -> Result<(), StorageError> {
-    let mut guard = database.get().await?;
-    guard.run_script(LOCK).await?;
-    let known = applied(&mut guard).await?;
-    for migration in ALL.iter().rev().filter(|migration| migration.version > to) {
-        if !known.iter().any(|(version, _)| *version == migration.version) {
-            continue;
-        }
-        let mut transaction = database.begin().await?;
-        transaction.run_script(migration.down).await?;
-        transaction
-            .execute(
-                "DELETE FROM app.schema_migrations WHERE version = $1",
-                &[&migration.version],
-            )
-            .await?;
-        transaction.commit().await?;
-        did(migration);
-    }
-    guard.run_script("SELECT pg_advisory_unlock_all()").await
+    did: impl FnMut(Progress<'_>),
+) -> Result<(), MigrateError> {
+    let options = Options {
+        to,
+        ..Options::default()
+    };
+    migrator::up(database, options, did).await
 }

@@ -275,8 +275,11 @@ pub async fn unapplied_events(
     let mut connection = database.get().await?;
     let rows = connection
         .query(
-            "SELECT tenant_id, array_agg(id) FROM (SELECT tenant_id, id FROM events WHERE applied_at IS NULL
-                AND received_at < now() - $1 * interval '1 second' ORDER BY received_at LIMIT $2) late GROUP BY tenant_id",
+            "SELECT tenant_id, array_agg(id) FROM (SELECT tenant_id, id FROM events e WHERE applied_at IS NULL
+                AND received_at < now() - $1 * interval '1 second' AND NOT EXISTS (
+                    SELECT FROM dead_letters d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
+                        AND d.resolution IS DISTINCT FROM 'replayed')
+                ORDER BY received_at LIMIT $2) late GROUP BY tenant_id",
             &[&unapplied_for.as_secs_f64(), &UNAPPLIED_MOST],
         )
         .await?;

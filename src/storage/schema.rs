@@ -1,6 +1,7 @@
 //! What a server checks before it serves: as whom it is connected, and which schema it found.
 
-use super::{Database, StorageError, migrations};
+use super::migrator::AppVersion;
+use super::{Connection, Database, StorageError, migrations};
 
 /// Why a server must not start on this database.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +22,16 @@ pub enum Unfit {
         /// What is needed.
         needed: i32,
     },
-    /// The schema is newer than this program knows.
-    #[error("the schema is at version {found} and this program knows {known} at most: run a newer program")]
+    /// The schema has lost something that this program needs.
+    #[error(
+        "the schema was contracted by {name}, which needs a program of version {required} or later; this is {}",
+        AppVersion::own()
+    )]
     New {
-        /// What is there.
-        found: i32,
-        /// What this program knows.
-        known: i32,
+        /// The migration.
+        name: String,
+        /// The oldest program that works with it.
+        required: String,
     },
     /// The installation was made with another number of partitions.
     #[error(
@@ -45,7 +49,7 @@ pub enum Unfit {
 }
 
 /// The oldest schema with which this program works.
-pub const NEEDED: i32 = 5;
+pub const NEEDED: i32 = 9;
 
 /// Checks the role and the version of the schema.
 ///
@@ -65,15 +69,40 @@ pub async fn check(database: &Database) -> Result<(), Unfit> {
         return Err(Unfit::TooMighty { role: row.get(0) });
     }
     let found = version(database).await?;
-    let known = migrations::ALL.last().map_or(0, |last| last.version);
-    match found {
-        found if found < NEEDED => Err(Unfit::Old {
+    if found < NEEDED {
+        return Err(Unfit::Old {
             found,
             needed: NEEDED,
-        }),
-        found if found > known => Err(Unfit::New { found, known }),
-        _ => Ok(()),
+        });
     }
+    let known = migrations::ALL.last().map_or(0, |last| last.version);
+    if found > known {
+        check_contracts(&mut connection, known).await?;
+    }
+    Ok(())
+}
+
+/// Checks what a newer program has done to the schema: what it added is no matter, what it took away may be.
+async fn check_contracts(connection: &mut Connection, known: i32) -> Result<(), Unfit> {
+    let rows = connection
+        .query(
+            "SELECT name, requires_app FROM app.schema_migrations WHERE version > $1 AND phase = 'contract' ORDER BY version",
+            &[&known],
+        )
+        .await?;
+    for row in rows {
+        let required = row.get::<_, Option<String>>(1).unwrap_or_default();
+        let works = required
+            .parse::<AppVersion>()
+            .is_ok_and(|version| AppVersion::own() >= version);
+        if !works {
+            return Err(Unfit::New {
+                name: row.get(0),
+                required,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Gives the version of the schema; 0 before the first migration.

@@ -1,6 +1,6 @@
 //! An installation of its own: made, killed, started again, thrown away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,6 +8,7 @@ use domain::ids::TenantId;
 use simulator::Simulator;
 use uuid::Uuid;
 
+use super::nodes::Node;
 use super::process::{Server, ServerProgram};
 use super::{Client, eventually};
 use crate::broker::Broker;
@@ -17,6 +18,9 @@ use crate::storage::{Database, Role, migrations, scratch};
 
 /// Inbox queues of an installation that is thrown away.
 const PARTITIONS: u16 = 4;
+
+/// The name of the first server's node.
+const FIRST_NODE: &str = "server";
 
 /// What an installation should be like.
 pub struct Options {
@@ -38,9 +42,9 @@ pub struct Installation {
     pub public: Client,
     /// Its Meta.
     pub simulator: Simulator,
+    pub(super) nodes: Vec<Node>,
     config: Config,
-    program: ServerProgram,
-    server: Option<Server>,
+    directory: PathBuf,
     admin_key: String,
 }
 
@@ -67,7 +71,8 @@ impl Installation {
         let program = ServerProgram {
             program: options.program,
             variables,
-            directory,
+            directory: directory.clone(),
+            node: FIRST_NODE.to_owned(),
         };
         let admin_key = Secret::read(&config.admin.key_file, "admin.key_file")?
             .expose()
@@ -77,23 +82,13 @@ impl Installation {
             admin: nowhere.clone(),
             public: nowhere,
             simulator,
+            nodes: vec![Node::new(program).await?],
             config,
-            program,
-            server: None,
+            directory,
             admin_key,
         };
-        installation.start_server().await?;
+        installation.start_node(0).await?;
         Ok(installation)
-    }
-
-    async fn start_server(&mut self) -> anyhow::Result<()> {
-        let server = self.program.start().await?;
-        self.admin = Client::new(&server.addresses.internal).with_key(&self.admin_key);
-        self.public = Client::new(&server.addresses.public);
-        self.simulator
-            .set_callback(format!("http://{}/webhooks/meta", server.addresses.public));
-        self.server = Some(server);
-        Ok(())
     }
 
     /// Ends the server as `kill -9` does, and starts it again.
@@ -101,19 +96,28 @@ impl Installation {
     /// # Errors
     /// When it cannot be killed, or does not come back.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
-        let server = self.server.take().context("the server is not running")?;
-        server.kill().await?;
-        self.start_server().await
+        self.kill_node(0).await?;
+        self.start_node(0).await
     }
 
     /// The server's process id.
     pub fn server_id(&self) -> Option<u32> {
-        self.server.as_ref().and_then(Server::id)
+        self.nodes[0].server.as_ref().and_then(Server::id)
     }
 
     /// Where the server logs.
     pub fn log(&self) -> PathBuf {
-        self.program.log()
+        self.node_log(0)
+    }
+
+    /// Where its servers log.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its settings, for whoever looks at its servers from outside.
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The key of the operators' API.
@@ -128,6 +132,15 @@ impl Installation {
     pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
         let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
         Ok(audit::verify(&auditor, tenant).await?)
+    }
+
+    /// Counts rows, as an auditor sees them: `from` is what follows FROM.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_rows(&self, from: &str) -> anyhow::Result<i64> {
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        Ok(scratch::count_rows(&auditor, from).await?)
     }
 
     /// Waits until every webhook has been answered and every stored event has been applied.
@@ -146,22 +159,24 @@ impl Installation {
         .await
     }
 
-    /// Stops the server gracefully and throws everything away.
+    /// Stops the servers gracefully and throws everything away.
     ///
     /// # Errors
-    /// When the server does not stop as it should.
+    /// When a server does not stop as it should.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(server) = self.server.take() {
-            server
-                .stop()
-                .await
-                .with_context(|| format!("see {}", self.program.log().display()))?;
+        for number in 0..self.nodes() {
+            if self.node_serves(number) {
+                let log = self.node_log(number);
+                self.stop_node(number)
+                    .await
+                    .with_context(|| format!("see {}", log.display()))?;
+            }
         }
         self.simulator.stop().await;
         Broker::new(&self.config.broker, PARTITIONS)?.discard().await?;
         let name = self.config.database.name.clone();
         scratch::drop_database(&self.config.database, &name).await?;
-        std::fs::remove_dir_all(&self.program.directory)?;
+        std::fs::remove_dir_all(&self.directory)?;
         Ok(())
     }
 }
@@ -184,7 +199,5 @@ fn variables(unique: &str, simulator: &Simulator) -> Vec<(String, String)> {
         set("MALOTE_REDIS__PREFIX", format!("{unique}:")),
         set("MALOTE_PIPELINE__PARTITIONS", PARTITIONS.to_string()),
         set("MALOTE_META__BASE_URL", format!("http://{}", simulator.address())),
-        set("MALOTE_HTTP__PUBLIC_ADDRESS", "127.0.0.1:0".to_owned()),
-        set("MALOTE_HTTP__INTERNAL_ADDRESS", "127.0.0.1:0".to_owned()),
     ]
 }

@@ -4,6 +4,7 @@
 mod client;
 mod installation;
 mod latency;
+mod nodes;
 mod process;
 mod tenant;
 

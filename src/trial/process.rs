@@ -1,7 +1,7 @@
-//! The server as a child process: started, killed as a power cut would, started again.
+//! The server as a child process: started, killed as a power cut would, frozen, thawed, started again.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,6 +24,8 @@ pub struct ServerProgram {
     pub variables: Vec<(String, String)>,
     /// Where it writes its log and its addresses.
     pub directory: PathBuf,
+    /// Its node's name, which tells its files from those of others.
+    pub node: String,
 }
 
 /// A running server.
@@ -42,7 +44,7 @@ pub(super) struct Addresses {
 impl ServerProgram {
     /// Starts a server and waits until it serves.
     pub(super) async fn start(&self) -> anyhow::Result<Server> {
-        let announced = self.directory.join("addresses.json");
+        let announced = self.directory.join(format!("{}.json", self.node));
         if announced.exists() {
             std::fs::remove_file(&announced)?;
         }
@@ -54,6 +56,7 @@ impl ServerProgram {
             .args(["serve", "--announce"])
             .arg(&announced)
             .envs(self.variables.iter().cloned())
+            .env("MALOTE_NODE__NAME", &self.node)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -77,7 +80,7 @@ impl ServerProgram {
 
     /// Where the server logs.
     pub fn log(&self) -> PathBuf {
-        self.directory.join("server.log")
+        self.directory.join(format!("{}.log", self.node))
     }
 }
 
@@ -102,15 +105,22 @@ impl Server {
         self.child.kill().await.context("kill")
     }
 
+    /// Sends a signal to the process.
+    pub(super) async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let id = self.child.id().context("the server has ended")?.to_string();
+        let told = Command::new("kill").args([signal, &id]).status().await?;
+        anyhow::ensure!(told.success(), "kill {signal} {id}: {told}");
+        Ok(())
+    }
+
+    /// Whether the process has ended by itself.
+    pub(super) fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Asks the process to stop and waits until it has.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(id) = self.child.id() {
-            let told = Command::new("kill")
-                .args(["-TERM", &id.to_string()])
-                .status()
-                .await?;
-            anyhow::ensure!(told.success(), "kill -TERM {id}: {told}");
-        }
+        self.signal("-TERM").await?;
         let status = tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await;
         let status = status.with_context(|| format!("the server did not stop within {STOPS_WITHIN:?}"))??;
         anyhow::ensure!(status.success(), "the server stopped with {status}");

@@ -21,8 +21,9 @@ impl Meta {
     }
 
     /// Tells of a change as Meta would, `ago` seconds old.
-    async fn tell(&self, tenant: &Tenant, field: &str, value: &Value, time: i64) {
-        let change = json!({"waba_id": format!("9{}", tenant.phone_number_id), "field": field, "value": value, "time": time});
+    async fn tell(&self, tenant: &Tenant, field: &str, value: &Value, ago: i64) {
+        let change = json!({"waba_id": format!("9{}", tenant.phone_number_id), "field": field, "value": value,
+            "time": jiff::Timestamp::now().as_second() - ago});
         let told = self.0.post("/_control/webhooks", &change).await.unwrap();
         assert_eq!(told["acknowledged"], true);
     }
@@ -68,20 +69,20 @@ async fn a_paused_template_pauses_its_campaign_and_its_approval_resumes_it() {
     // News of another template, and older news, change nothing.
     let mut other = template_update("APPROVED");
     other["message_template_name"] = json!("another");
-    meta.tell(&tenant, "message_template_status_update", &other, 1_900_000_100)
+    meta.tell(&tenant, "message_template_status_update", &other, 200)
         .await;
     meta.tell(
         &tenant,
         "message_template_status_update",
         &template_update("PAUSED"),
-        1_900_000_200,
+        100,
     )
     .await;
     meta.tell(
         &tenant,
         "message_template_status_update",
         &template_update("APPROVED"),
-        1_900_000_000,
+        300,
     )
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -93,7 +94,7 @@ async fn a_paused_template_pauses_its_campaign_and_its_approval_resumes_it() {
             &tenant,
             "message_template_status_update",
             &template_update("APPROVED"),
-            1_900_000_300,
+            10,
         )
         .await;
     }
@@ -223,28 +224,19 @@ async fn a_restricted_number_rests_until_good_news_and_people_who_stop_are_suppr
     paused(&tenant, &campaign, "number_hold").await;
     let senders = tenant.api.get("/v1/senders").await.unwrap();
     assert_eq!(senders["items"][0]["state"], "held", "{senders}");
+    let now = jiff::Timestamp::now().as_second();
     let stop = |value: &str, timestamp: i64| {
         json!({"user_preferences": [{"wa_id": "351910000005", "category": "marketing_messages",
         "detail": "User requested to stop", "value": value, "timestamp": timestamp}]})
     };
-    meta.tell(
-        &tenant,
-        "user_preferences",
-        &stop("stop", 1_900_000_001),
-        1_900_000_001,
-    )
-    .await;
-    meta.tell(
-        &tenant,
-        "user_preferences",
-        &stop("resume", 1_900_000_000),
-        1_900_000_002,
-    )
-    .await;
+    meta.tell(&tenant, "user_preferences", &stop("stop", now - 10), 10)
+        .await;
+    meta.tell(&tenant, "user_preferences", &stop("resume", now - 20), 5)
+        .await;
     meta.set(&number, &json!({"restricted": false})).await;
     let unflagged =
         json!({"event": "UNFLAGGED", "display_phone_number": "351910000000", "current_limit": "TIER_10K"});
-    meta.tell(&tenant, "phone_number_quality_update", &unflagged, 1_900_000_000)
+    meta.tell(&tenant, "phone_number_quality_update", &unflagged, 1)
         .await;
     let found = tenant.finished(&campaign, SOON).await.unwrap();
     assert!(went(&found, "paused:number_hold", "running", "meta"), "{found}");

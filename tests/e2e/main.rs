@@ -7,5 +7,8 @@ mod failures;
 mod happy_path;
 mod latency;
 mod life;
+mod management;
+mod nodes;
 mod pause;
 mod support;
+mod webhooks;

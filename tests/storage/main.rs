@@ -4,6 +4,8 @@
 mod campaigns;
 mod dead_letters;
 mod messages;
+mod migrator;
+mod poison;
 mod refusals;
 mod requests;
 mod roles;

@@ -47,7 +47,7 @@ pub(crate) trait Behaviour: Sized + Unpin + 'static {
     /// Handles a message, which the cell keeps until it is taken. Never blocks.
     fn handle(&mut self, message: &mut Option<Self::Message>) -> Result<(), Fault>;
     /// Gets rid of a message that failed too often, losing nothing.
-    fn bury(recipe: &Self::Recipe, message: Self::Message);
+    fn bury(recipe: &Self::Recipe, message: Self::Message, reason: &str);
 }
 
 /// What a cell needs beside its behaviour.
@@ -212,7 +212,7 @@ impl<B: Behaviour> Cell<B> {
             self.delays.reset();
         }
         self.failed_at = now;
-        let buried = env.is_some_and(|env| self.keep_or_bury(env));
+        let buried = env.is_some_and(|env| self.keep_or_bury(env, &failure.text()));
         if !buried && self.intensity.exceeded_at(now) {
             self.report(Report::Escalated(B::KIND, failure.text()));
             return self.park(ctx);
@@ -222,7 +222,7 @@ impl<B: Behaviour> Cell<B> {
     }
 
     /// Keeps the message for the next incarnation, unless it failed too often. Tells whether it was buried.
-    fn keep_or_bury(&mut self, mut env: Env<B::Message>) -> bool {
+    fn keep_or_bury(&mut self, mut env: Env<B::Message>, reason: &str) -> bool {
         env.tries += 1;
         if env.message.is_none() {
             return false;
@@ -235,7 +235,7 @@ impl<B: Behaviour> Cell<B> {
         let (recipe, message) = (&self.recipe, env.message);
         let buried = catch_unwind(AssertUnwindSafe(|| {
             if let Some(message) = message {
-                B::bury(recipe, message);
+                B::bury(recipe, message, reason);
             }
         }));
         if buried.is_err() {

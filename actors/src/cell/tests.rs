@@ -58,7 +58,7 @@ impl Behaviour for Clerk {
         Ok(())
     }
 
-    fn bury(record: &Arc<Record>, message: Told) {
+    fn bury(record: &Arc<Record>, message: Told, _: &str) {
         push(&record.buried, message);
     }
 }

@@ -46,7 +46,7 @@ impl<B: Behaviour<Recipe = Arc<World>>> Behaviour for Struck<B> {
         Ok(())
     }
 
-    fn bury(world: &Arc<World>, message: B::Message) {
-        B::bury(world, message);
+    fn bury(world: &Arc<World>, message: B::Message, reason: &str) {
+        B::bury(world, message, reason);
     }
 }

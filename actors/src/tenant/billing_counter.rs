@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use domain::campaign::PauseReason;
 use domain::ids::EventId;
-use domain::retry::HELD_DELAY;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
@@ -17,8 +16,9 @@ use crate::tenant::intake::Intake;
 use crate::tenant::ledger_calls::{fault, read_head};
 use crate::tenant::proposal::{Proposal, Proposed};
 use crate::tenant::receipt::{Item, Receipt};
-use crate::tenant::send_queue::{SendMessage, hand_back};
+use crate::tenant::send_queue::SendMessage;
 use crate::tenant::sending::abandon;
+use crate::tenant::suspects::{Suspect, set_aside};
 use crate::tenant::{World, guarded, until_available};
 
 /// What `BillingCounter` is told.
@@ -109,11 +109,11 @@ impl Behaviour for BillingCounter {
         Ok(())
     }
 
-    fn bury(world: &Arc<World>, message: BillingMessage) {
+    fn bury(world: &Arc<World>, message: BillingMessage, reason: &str) {
         match message {
             BillingMessage::Propose(mut proposal) => {
                 let claims = proposal.take(usize::MAX);
-                hand_back(world, items(claims), HELD_DELAY);
+                set_aside(world, items(claims), Vec::new(), reason);
             }
             // The events stay stored, and are found again.
             BillingMessage::Apply { receipt, .. } => receipt.iter().for_each(|receipt| receipt.part_done()),
@@ -150,7 +150,7 @@ impl BillingCounter {
             .restarted(Kind::BillingCounter, Cause::Poison);
         poison.receipts.iter().for_each(|receipt| receipt.part_done());
         let items = abandon(&self.world, poison.claims);
-        hand_back(&self.world, items, HELD_DELAY);
+        set_aside(&self.world, items, poison.events, &poison.error);
     }
 
     /// Puts all that waits into one commit, unless one is in flight.
@@ -158,8 +158,7 @@ impl BillingCounter {
         if self.world.commit.batch().is_some() {
             return;
         }
-        let claims = self.next_claims();
-        let (events, receipts) = self.intake.next_events();
+        let (claims, (events, receipts)) = self.next_work();
         if claims.is_empty() && events.is_empty() {
             return;
         }
@@ -167,12 +166,28 @@ impl BillingCounter {
         self.call();
     }
 
+    /// Takes what goes into one commit; a suspect goes alone.
+    fn next_work(&mut self) -> (Vec<Proposed>, (Vec<EventId>, Vec<Arc<Receipt>>)) {
+        let world = self.world.clone();
+        if self.intake.begins_with_suspect(&world.suspects) {
+            return (Vec::new(), self.intake.next_events(&world.suspects));
+        }
+        let claims = self.next_claims();
+        let suspect = claims
+            .first()
+            .is_some_and(|claim| world.suspects.holds(Suspect::Message(claim.item.message)));
+        if suspect {
+            return (claims, (Vec::new(), Vec::new()));
+        }
+        (claims, self.intake.next_events(&world.suspects))
+    }
+
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.
     fn next_claims(&mut self) -> Vec<Proposed> {
         if self.refreshes_first() {
             return Vec::new();
         }
-        let mut claims = self.intake.next_claims();
+        let mut claims = self.intake.next_claims(&self.world.suspects);
         self.block_beyond_plan(&mut claims);
         claims
     }

@@ -31,6 +31,8 @@ pub(crate) struct Batch {
     pub(crate) uncertain: bool,
     /// How often an incarnation failed while this was in flight.
     pub(crate) failures: u32,
+    /// What went wrong last.
+    pub(crate) error: String,
     /// How often the head had moved.
     pub(crate) moves: u32,
 }
@@ -45,6 +47,7 @@ impl Batch {
             since: Instant::now(),
             uncertain: false,
             failures: 0,
+            error: String::new(),
             moves: 0,
         }
     }

@@ -50,7 +50,12 @@ impl BillingCounter {
             Ok(committed) => self.committed(committed),
             Err(CommitError::HeadMoved { head }) => self.moved(head)?,
             Err(CommitError::Unavailable(reason)) => self.outage(&reason),
-            Err(error) => return Err(fault(error)),
+            Err(error) => {
+                if let Some(batch) = self.world.commit.batch().as_mut() {
+                    batch.error = error.to_string();
+                }
+                return Err(fault(error));
+            }
         }
         Ok(())
     }
@@ -69,6 +74,8 @@ impl BillingCounter {
         let Some(batch) = self.world.commit.batch().take() else {
             return;
         };
+        let messages = batch.claims.iter().map(|claim| claim.item.message);
+        self.world.suspects.succeeded(messages, &batch.events);
         self.pause_if_blocked();
         let proposed = !batch.claims.is_empty();
         let to_send = batch.settle(&self.world, committed.claimed);

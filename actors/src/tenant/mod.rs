@@ -10,6 +10,7 @@ pub(crate) mod receipt;
 pub(crate) mod send_queue;
 pub(crate) mod sending;
 pub(crate) mod supervisor;
+pub(crate) mod suspects;
 pub(crate) mod waiting;
 
 use std::future::Future;
@@ -39,6 +40,7 @@ use crate::tenant::commit::CommitSlot;
 use crate::tenant::proposal::Live;
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
+use crate::tenant::suspects::Suspects;
 
 /// What tenants of a node share.
 #[derive(Clone)]
@@ -82,6 +84,7 @@ pub(crate) struct World {
     pub(crate) billing: Port<BillingMessage>,
     pub(crate) live: Arc<Live>,
     pub(crate) commit: CommitSlot,
+    pub(crate) suspects: Suspects,
     /// Set when the partition is being handed over: nothing new starts.
     pub(crate) frozen: AtomicBool,
     /// Set when `SendQueue` waits for room in flight.
@@ -110,6 +113,7 @@ impl World {
             billing,
             live,
             commit: CommitSlot::default(),
+            suspects: Suspects::default(),
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             paused: Mutex::new(Vec::new()),

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::ports::Claim;
 use crate::tenant::receipt::Item;
 use crate::tenant::send_queue::SendMessage;
+use crate::tenant::suspects::{Suspect, Suspects};
 
 /// The attempts of a tenant between proposal and stored outcome. Outlives the actors' incarnations.
 #[derive(Debug)]
@@ -119,6 +120,12 @@ impl Proposal {
 
     pub(crate) const fn len(&self) -> usize {
         self.claims.len()
+    }
+
+    /// Tells how many of the next claims are trusted, up to the first suspect.
+    pub(crate) fn trusted(&self, suspects: &Suspects) -> usize {
+        let is_trusted = |claim: &&Proposed| !suspects.holds(Suspect::Message(claim.item.message));
+        self.claims.iter().take_while(is_trusted).count()
     }
 
     /// Takes up to `most` claims; from now on they are answered for by whoever took them.

@@ -86,7 +86,7 @@ impl Behaviour for RateLimiter {
         Ok(())
     }
 
-    fn bury(_: &Arc<World>, _: LimiterMessage) {
+    fn bury(_: &Arc<World>, _: LimiterMessage, _: &str) {
         // A lost lease only sends less: `SendQueue` asks again.
     }
 }

@@ -21,6 +21,7 @@ use crate::tenant::proposal::{Proposal, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::receipt::{Item, Receipt};
 use crate::tenant::sending::{ToSend, send};
+use crate::tenant::suspects::set_aside;
 use crate::tenant::waiting::Waiting;
 use crate::tenant::{World, give_back, until_available};
 
@@ -116,11 +117,11 @@ impl Behaviour for SendQueue {
         Ok(())
     }
 
-    fn bury(world: &Arc<World>, message: SendMessage) {
-        // Claimed messages that are dropped unsent go back by themselves.
+    fn bury(world: &Arc<World>, message: SendMessage, reason: &str) {
+        // Claimed messages that are dropped unsent go back by themselves; so does what was delivered.
         if let SendMessage::Blocked(claims) | SendMessage::Lost { claims, .. } = message {
             let items = claims.into_iter().map(|claim| claim.item).collect();
-            hand_back(world, items, HELD_DELAY);
+            set_aside(world, items, Vec::new(), reason);
         }
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::node::Ports;
-use crate::ports::{BillingHead, PauseScope, SendOutcome, StoredLimiter};
+use crate::ports::{BillingHead, PauseScope, Poison, SendOutcome, StoredLimiter};
 
 pub use crate::testing::faults::{Faults, Trouble};
 pub use crate::testing::rows::{EventRow, MessageRow, TenantRow};
@@ -61,6 +61,12 @@ pub struct State {
     pub limiters: HashMap<SenderId, StoredLimiter>,
     /// What goes wrong.
     pub faults: Faults,
+    /// Messages whose claim makes no sense to the ledger.
+    pub poison_messages: HashSet<MessageId>,
+    /// Events that make no sense to the ledger.
+    pub poison_events: HashSet<EventId>,
+    /// What was buried, in order.
+    pub buried: Vec<Poison>,
     /// How often a ledger held more than its limit. Must stay zero.
     pub over_limit: usize,
 }

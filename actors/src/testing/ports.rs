@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::ports::{
     Answer, BillingHead, Claimed, CommitError, Committed, Ledger, LimiterStore, Messages, Meta, PauseScope,
-    SendOutcome, SenderLimits, Settled, StoredLimiter, TenantCommit, Unavailable,
+    Poison, SendOutcome, SenderLimits, Settled, StoredLimiter, TenantCommit, Unavailable,
 };
 use crate::testing::{Fakes, Trouble};
 
@@ -97,7 +97,9 @@ impl Ledger for Fakes {
             fakes.latency().await;
             let state = fakes.state();
             let events = state.events.iter();
-            let unapplied = events.filter(|(_, row)| row.tenant == tenant && row.applied == 0);
+            let is_buried = |event| state.buried.iter().any(|poison| poison.events.contains(event));
+            let unapplied =
+                events.filter(|(event, row)| row.tenant == tenant && row.applied == 0 && !is_buried(event));
             let mut unapplied: Vec<_> = unapplied.map(|(event, _)| *event).collect();
             unapplied.sort_unstable();
             unapplied.truncate(most);
@@ -133,6 +135,16 @@ impl Messages for Fakes {
         async move {
             fakes.latency().await;
             fakes.state().give_back(&messages, due_at);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn bury(&self, poison: Poison) -> Answer<Result<(), Unavailable>> {
+        let fakes = self.clone();
+        async move {
+            fakes.latency().await;
+            fakes.state().bury(poison);
             Ok(())
         }
         .boxed()

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ports::{
-    BillingHead, Claim, Claimed, CommitError, Committed, Content, Settled, TenantCommit, Verdict,
+    BillingHead, Claim, Claimed, CommitError, Committed, Content, Poison, Settled, TenantCommit, Verdict,
 };
 use crate::testing::State;
 
@@ -94,6 +94,12 @@ impl State {
         if row.head.seq != work.expected_seq {
             let head = row.head.clone();
             return Err(CommitError::HeadMoved { head });
+        }
+        let mut claims = work.claims.iter();
+        let senseless = claims.any(|claim| self.poison_messages.contains(&claim.message))
+            || work.events.iter().any(|event| self.poison_events.contains(event));
+        if senseless {
+            return Err(CommitError::Broken("a row makes no sense".to_owned()));
         }
         let mut head = row.head.clone();
         let claims = work.claims.iter();
@@ -181,6 +187,17 @@ impl State {
                 && row.attempt.is_some_and(|attempt| !live.contains(&attempt))
         });
         expired.map(|row| row.state = MessageState::Unknown).count()
+    }
+
+    /// Makes poison dead letters.
+    pub fn bury(&mut self, poison: Poison) {
+        for id in &poison.messages {
+            let row = self.messages.get_mut(id);
+            if let Some(row) = row.filter(|row| row.state == MessageState::Queued) {
+                row.state = MessageState::Dead;
+            }
+        }
+        self.buried.push(poison);
     }
 
     /// Gives queued messages back.

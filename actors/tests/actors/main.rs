@@ -5,6 +5,7 @@ mod chaos;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod ownership;
+mod poison;
 mod rig;
 mod sending;
 mod supervision;

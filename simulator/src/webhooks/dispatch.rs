@@ -22,11 +22,12 @@ struct Batch {
     run: u32,
 }
 
-/// Sends webhooks until it is dropped; its requests end with it.
+/// Sends webhooks until it is dropped; its requests end with it. While the simulator is down, none begins.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(shared.config.webhook_concurrency.max(1)));
     let mut requests = JoinSet::new();
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        shared.comes_up().await;
         let batch = next_batch(&shared).await;
         while requests.try_join_next().is_some() {}
         requests.spawn(deliver(Arc::clone(&shared), batch, permit));

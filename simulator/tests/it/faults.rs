@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use simulator::config::WebhookLatency;
 use simulator::{Config, Faults};
 
-use crate::support::Bench;
+use crate::support::{Bench, Callback, LONG, template};
 
 async fn bench(faults: Faults) -> Bench {
     Bench::start(Config {
@@ -23,10 +25,7 @@ async fn a_lost_answer_is_an_accepted_message() {
     })
     .await;
     assert!(
-        bench
-            .post(crate::support::template("16505551234"))
-            .await
-            .is_none(),
+        bench.post(template("16505551234")).await.is_none(),
         "an answer came"
     );
     bench.idle().await;
@@ -118,4 +117,64 @@ async fn answers_take_their_time() {
     let started = Instant::now();
     assert_eq!(bench.send("16505551234").await.status, 200);
     assert!(started.elapsed() >= Duration::from_millis(60));
+}
+
+#[tokio::test]
+async fn while_it_is_down_connections_are_refused_and_open_ones_are_cut() {
+    let bench = bench(Faults {
+        answer_delay_min_ms: 10_000,
+        ..Faults::default()
+    })
+    .await;
+    let cut = tokio::join!(bench.post(template("16505551234")), async {
+        while bench.simulator.truth().accepted == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bench.simulator.set_down(Duration::from_secs(60));
+    });
+    assert!(cut.0.is_none(), "the call was answered: {:?}", cut.0);
+    assert!(bench.simulator.is_down());
+    assert!(bench.post(template("16505559999")).await.is_none(), "it listens");
+    assert_eq!(
+        bench.simulator.accepted_for("16505551234"),
+        1,
+        "the truth is kept"
+    );
+    bench.simulator.set_faults(Faults::default());
+    bench.simulator.set_down(Duration::ZERO);
+    let answered = tokio::time::timeout(LONG, async {
+        while bench.post(template("16505559999")).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(answered.await.is_ok(), "it does not come back");
+    assert_eq!(bench.simulator.accepted_for("16505559999"), 1);
+}
+
+#[tokio::test]
+async fn an_outage_ends_by_itself_and_webhooks_wait_for_that() {
+    let callback = Callback::start(0).await;
+    let bench = Bench::start(Config {
+        callback: Some(callback.url.clone()),
+        webhook_latency: WebhookLatency {
+            sent: Duration::from_millis(200),
+            delivered: Duration::from_millis(200),
+            read: Duration::from_millis(200),
+            jitter: 0.0,
+        },
+        ..Config::for_tests()
+    })
+    .await;
+    assert_eq!(bench.send("16505551234").await.status, 200);
+    let started = Instant::now();
+    let told = bench.control("POST", "down", json!({"for_ms": 700})).await;
+    assert_eq!(told.status, 200);
+    bench.idle().await;
+    assert!(
+        started.elapsed() >= Duration::from_millis(700),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(!callback.deliveries().is_empty());
+    assert_eq!(bench.send("16505559999").await.status, 200);
 }

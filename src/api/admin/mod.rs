@@ -1,8 +1,9 @@
-//! Operators' routes, on the internal listener: plans, tenants, keys, quarantine.
+//! Operators' routes, on the internal listener: plans, tenants, keys, quarantine, nodes.
 
 #[cfg(feature = "fault-injection")]
 mod faults;
 pub(super) mod keys;
+pub(super) mod nodes;
 pub(super) mod plans;
 pub(super) mod quarantine;
 pub(super) mod tenants;
@@ -23,6 +24,8 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .or(keys::routes(context))
         .unify()
         .or(quarantine::routes(context))
+        .unify()
+        .or(nodes::routes(context))
         .unify()
         .boxed();
     #[cfg(feature = "fault-injection")]

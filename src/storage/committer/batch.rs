@@ -1,6 +1,9 @@
 //! Natural group commit: a task that works on whatever has gathered while it was busy.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -50,7 +53,12 @@ where
                 gathered.push(next);
             }
             let (questions, waiting): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
-            for (answer, waits) in work(questions).await.into_iter().zip(waiting) {
+            // A panic leaves them without an answer, which they take for an outage and ask again; the others go on.
+            let Ok(answers) = AssertUnwindSafe(work(questions)).catch_unwind().await else {
+                tracing::error!("a commit panicked; those who wait for it ask again");
+                continue;
+            };
+            for (answer, waits) in answers.into_iter().zip(waiting) {
                 // Whoever asked may have gone; what was committed stays committed.
                 let _ = waits.send(answer);
             }

@@ -141,7 +141,10 @@ pub(super) async fn unapplied(
     let mut connection = database.get().await?;
     let rows = connection
         .query(
-            "SELECT id FROM events WHERE tenant_id = $1 AND applied_at IS NULL ORDER BY received_at LIMIT $2",
+            "SELECT id FROM events e WHERE tenant_id = $1 AND applied_at IS NULL AND NOT EXISTS (
+                SELECT FROM dead_letters d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
+                    AND d.resolution IS DISTINCT FROM 'replayed')
+             ORDER BY received_at LIMIT $2",
             &[&tenant.0, &most],
         )
         .await?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::{
-    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Settled, TenantCommit,
+    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Poison, Settled, TenantCommit,
     Unavailable,
 };
 use domain::campaign::PauseReason;
@@ -104,6 +104,11 @@ impl Messages for Committer {
     ) -> Answer<Result<(), Unavailable>> {
         let database = self.database.clone();
         Box::pin(async move { Ok(message_rows::give_back(&database, tenant, &messages, due_at).await?) })
+    }
+
+    fn bury(&self, poison: Poison) -> Answer<Result<(), Unavailable>> {
+        let database = self.database.clone();
+        Box::pin(async move { Ok(message_rows::bury(&database, &poison).await?) })
     }
 
     fn expire_sending(&self, tenant: TenantId, live: Vec<AttemptId>) -> Answer<Result<usize, Unavailable>> {

@@ -1,0 +1,2 @@
+ALTER TABLE nodes DROP COLUMN registered;
+ALTER TABLE nodes DROP COLUMN instance;
