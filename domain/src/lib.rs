@@ -15,6 +15,7 @@ pub mod hop;
 pub mod ids;
 pub mod invariants;
 pub mod ledger;
+pub mod local_window;
 pub mod message;
 pub mod meta_error;
 pub mod meta_news;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, message_rows, number_holds, revivals};
+use crate::storage::{Database, StorageError, canaries, message_rows, number_holds, paces, revivals, taking};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -98,6 +98,11 @@ impl Planner {
             *tick = Instant::now() + TICK;
             // Lets owners run their timers.
             self.publisher.tick_soon();
+            let looked_at = [
+                canaries::advance(&self.database).await,
+                paces::sample(&self.database).await,
+            ];
+            looked_at.into_iter().collect::<Result<(), _>>()?;
         }
         if *upkeep <= Instant::now() {
             *upkeep = Instant::now() + UPKEEP;
@@ -112,7 +117,7 @@ impl Planner {
         if wanted.is_empty() {
             return Ok(());
         }
-        let taken = planning::take(&self.database, &wanted).await?;
+        let taken = taking::take(&self.database, &wanted).await?;
         let published = taken.into_iter().map(|taken| self.publish_or_give_back(taken));
         futures_util::future::join_all(published)
             .await
@@ -148,11 +153,15 @@ impl Planner {
     }
 
     async fn keep_up(&self) -> Result<(), StorageError> {
-        news::apply(&self.database).await?;
-        revivals::plans_with_room(&self.database).await?;
-        revivals::renewed_tokens(&self.database).await?;
-        number_holds::keep(&self.database).await?;
-        planning::turn_campaigns(&self.database).await?;
+        // Each is done, whatever becomes of the others.
+        let turned = [
+            news::apply(&self.database).await.map(drop),
+            revivals::plans_with_room(&self.database).await.map(drop),
+            revivals::renewed_tokens(&self.database).await.map(drop),
+            number_holds::keep(&self.database).await.map(drop),
+            planning::turn_campaigns(&self.database).await,
+        ];
+        turned.into_iter().collect::<Result<(), _>>()?;
         planning::sweep_cancelled(&self.database).await?;
         let queued_for = Duration::from_millis(self.settings.queued_for_most_ms);
         let given_back = planning::give_back_forgotten(&self.database, queued_for).await?;

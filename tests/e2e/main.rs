@@ -6,6 +6,7 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod launches;
 mod life;
 mod management;
 mod nodes;
