@@ -26,7 +26,7 @@ pub async fn sample(database: &Database) -> Result<(), StorageError> {
     connection
         .execute(
             "INSERT INTO campaign_samples (campaign_id, tenant_id, slot, gone)
-             SELECT c.id, c.tenant_id, floor(extract(epoch FROM now()) / $1)::bigint, coalesce(k.gone, 0)::bigint
+             SELECT c.id, c.tenant_id, floor(extract(epoch FROM now())::float8 / $1)::bigint, coalesce(k.gone, 0)::bigint
              FROM campaigns c LEFT JOIN LATERAL (
                  SELECT sum(accepted + sent + delivered + read + failed + unknown + dead) AS gone
                  FROM campaign_counts WHERE campaign_id = c.id) k ON true
@@ -36,7 +36,7 @@ pub async fn sample(database: &Database) -> Result<(), StorageError> {
         .await?;
     connection
         .execute(
-            "DELETE FROM campaign_samples WHERE slot < floor(extract(epoch FROM now()) / $1)::bigint - $2",
+            "DELETE FROM campaign_samples WHERE slot < floor(extract(epoch FROM now())::float8 / $1)::bigint - $2",
             &[&SAMPLE_SECONDS, &KEPT_SLOTS],
         )
         .await?;

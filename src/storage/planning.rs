@@ -63,8 +63,8 @@ const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.message
         k.state AS canary, w.sending_window, CASE WHEN w.sending_window IS NOT NULL THEN t.timezone END AS timezone
     FROM (SELECT tenant_id, sender_id, id AS campaign_id, sending_window FROM campaigns WHERE state = 'running'
         UNION ALL
-        SELECT DISTINCT tenant_id, sender_id, NULL::uuid, NULL::json FROM messages
-        WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) w
+        SELECT single.tenant_id, single.sender_id, NULL::uuid, NULL::json FROM (SELECT DISTINCT tenant_id, sender_id FROM messages
+            WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) single) w
     JOIN senders s ON s.id = w.sender_id
     JOIN tenants t ON t.id = w.tenant_id
     LEFT JOIN campaign_canaries k ON k.campaign_id = w.campaign_id

@@ -242,7 +242,7 @@ async fn a_plan_with_room_again_resumes_once_and_a_pause_by_hand_stays() {
     test.change(by_hand, |standing| standing.pause(PauseReason::Manual))
         .await;
     until_standing(&test, blocked, RUNNING, async || {
-        drop(revivals::plans_with_room(&test.system).await.unwrap())
+        revivals::plans_with_room(&test.system).await.map(|_| ()).unwrap()
     })
     .await;
     assert_eq!(
@@ -316,7 +316,7 @@ async fn a_number_rests_and_is_tried_again_by_one_planner() {
         state: CampaignState::Paused,
         reason: Some(PauseReason::NumberHold),
     };
-    let keep = async || drop(number_holds::keep(&test.system).await.unwrap());
+    let keep = async || number_holds::keep(&test.system).await.map(|_| ()).unwrap();
     until_standing(&test, campaign, held, keep).await;
     rest("-1 second").await;
     until_standing(&test, campaign, RUNNING, keep).await;
