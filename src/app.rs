@@ -107,7 +107,11 @@ impl Worker {
             ledger: committer.clone(),
             messages: committer.clone(),
             meta: Arc::new(base.meta.clone()),
-            limiter: Arc::new(Limiters::new(base.redis.clone(), base.senders.clone())),
+            limiter: Arc::new(Limiters::start(
+                base.redis.clone(),
+                base.app_system.clone(),
+                base.senders.clone(),
+            )),
         };
         let settings = Settings {
             claim_deadline: Duration::from_millis(pipeline.claim_deadline_ms),
@@ -152,6 +156,29 @@ impl Worker {
     }
 }
 
+/// Asks Meta's history about messages without news, if the settings say so.
+fn ask_history(
+    config: &Config,
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let silent_for = Duration::from_secs(config.pipeline.history_after_seconds);
+    if silent_for.is_zero() {
+        return;
+    }
+    let history = planner::History {
+        database: base.app_system.clone(),
+        publisher: base.publisher.clone(),
+        meta: base.meta.clone(),
+        senders: base.senders.clone(),
+        silent_for,
+        metrics: planner::HistoryMetrics::register(registry),
+    };
+    tasks.spawn(history.run(stop.clone()));
+}
+
 async fn run(
     config: Config,
     roles: Vec<RoleOfProcess>,
@@ -187,6 +214,7 @@ async fn run(
             metrics: planner::Metrics::register(&mut registry),
         };
         tasks.spawn(planner.run(stop.clone()));
+        ask_history(&config, &base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));

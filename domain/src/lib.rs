@@ -6,6 +6,7 @@
 
 pub mod api_key;
 pub mod audit_chain;
+pub mod breaker;
 pub mod campaign;
 pub mod canary;
 pub mod category;
@@ -13,6 +14,7 @@ pub mod causes;
 pub mod counts;
 pub mod hop;
 pub mod ids;
+pub mod in_flight;
 pub mod invariants;
 pub mod ledger;
 pub mod local_window;
@@ -34,4 +36,5 @@ pub mod retry;
 pub mod schedule;
 pub mod sending_window;
 pub mod signature;
+pub mod unknown;
 pub mod webhook;

@@ -2,8 +2,11 @@
 //!
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
+mod history;
 mod news;
 mod shares;
+
+pub use history::{History, Metrics as HistoryMetrics};
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, canaries, message_rows, number_holds, paces, revivals, taking};
+use crate::storage::{
+    Database, StorageError, canaries, message_rows, number_holds, paces, revivals, taking, unknown,
+};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -101,6 +106,7 @@ impl Planner {
             let looked_at = [
                 canaries::advance(&self.database).await,
                 paces::sample(&self.database).await,
+                self.wake().await,
             ];
             looked_at.into_iter().collect::<Result<(), _>>()?;
         }
@@ -145,10 +151,20 @@ impl Planner {
                 tenant: taken.tenant,
                 sender: taken.sender,
                 lane: taken.lane,
+                campaign: taken.campaign,
                 messages: messages.to_vec(),
             })
         });
         futures_util::future::try_join_all(deliveries).await?;
+        Ok(())
+    }
+
+    /// Wakes owners who have something to do and may sleep, or have died: a delivery that names nothing starts the tenant's actors.
+    async fn wake(&self) -> Result<(), StorageError> {
+        for tenant in unknown::to_wake(&self.database).await? {
+            let events = Vec::new();
+            self.publisher.publish_soon(Envelope::Events { tenant, events });
+        }
         Ok(())
     }
 
@@ -158,6 +174,7 @@ impl Planner {
             news::apply(&self.database).await.map(drop),
             revivals::plans_with_room(&self.database).await.map(drop),
             revivals::renewed_tokens(&self.database).await.map(drop),
+            revivals::rested_templates(&self.database).await.map(drop),
             number_holds::keep(&self.database).await.map(drop),
             planning::turn_campaigns(&self.database).await,
         ];

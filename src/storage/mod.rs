@@ -18,6 +18,7 @@ pub mod dead_letters;
 mod error;
 pub mod events;
 pub mod forecasts;
+pub mod history;
 pub mod idempotency;
 pub mod invoices;
 pub mod limiter;
@@ -48,6 +49,7 @@ pub mod suppressions;
 pub mod taking;
 pub mod templates;
 pub mod tenants;
+pub mod unknown;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;

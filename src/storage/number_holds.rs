@@ -14,30 +14,33 @@ use super::{Database, StorageError, Transaction, standings};
 /// Rests whose end is longer ago than this, in hours, do not count towards the next one.
 const FORGOTTEN_AFTER_HOURS: f64 = 24.0;
 
-/// Holds a number because Meta refused a message, and pauses its campaigns. A number that rests already goes on resting.
+/// Holds a number, or all of the tenant's where Meta restricts the whole account, because Meta refused a message, and pauses what
+/// leaves from it. A number that rests already goes on resting.
 pub(super) async fn refused(
     transaction: &mut Transaction,
     tenant: TenantId,
-    sender: SenderId,
+    sender: Option<SenderId>,
     evidence: &str,
 ) -> Result<(), StorageError> {
-    let row = transaction
-        .query_opt(
-            "SELECT state = 'held' AND held_until > now() AS rests,
+    let rows = transaction
+        .query(
+            "SELECT id, coalesce(state = 'held' AND held_until > now(), false) AS rests,
                  CASE WHEN held_until > now() - $3 * interval '1 hour' THEN holds ELSE 0 END::integer AS holds
-             FROM senders WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
-            &[&tenant.0, &sender.0, &FORGOTTEN_AFTER_HOURS],
+             FROM senders WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY id FOR UPDATE",
+            &[&tenant.0, &sender.map(|sender| sender.0), &FORGOTTEN_AFTER_HOURS],
         )
         .await?;
-    let Some(row) = row else { return Ok(()) };
-    if !row.try_get::<_, Option<bool>>("rests")?.unwrap_or(false) {
-        let before = row.try_get::<_, Option<i32>>("holds")?.unwrap_or(0);
-        let rest = rest_after_refusal(u32::try_from(before).unwrap_or(0));
-        let until = after(rest);
-        let holds = i16::try_from(before.saturating_add(1)).unwrap_or(i16::MAX);
-        set_held(transaction, sender.0, until, evidence, holds).await?;
+    for row in &rows {
+        let sender: Uuid = row.try_get("id")?;
+        if !row.try_get::<_, bool>("rests")? {
+            let before: i32 = row.try_get("holds")?;
+            let until = after(rest_after_refusal(u32::try_from(before).unwrap_or(0)));
+            let holds = i16::try_from(before.saturating_add(1)).unwrap_or(i16::MAX);
+            set_held(transaction, sender, until, evidence, holds).await?;
+        }
+        pause_campaigns(transaction, sender, Actor::Worker, evidence).await?;
     }
-    pause_campaigns(transaction, sender.0, Actor::Worker, evidence).await
+    Ok(())
 }
 
 /// Holds a number until a time because Meta says so, and pauses its campaigns.

@@ -11,6 +11,9 @@ use super::{Database, StorageError, standings};
 /// How long after a renewal the old token may still be in use, in seconds: every process remembers numbers for five.
 const TOKEN_REMEMBERED: f64 = 6.0;
 
+/// How long a template rests of which Meta told nothing, in hours: Meta's own shortest pause for quality. Then it is tried again.
+const TEMPLATE_RESTS_HOURS: f64 = 3.0;
+
 const BLOCKED: &str = "SELECT w.tenant_id, w.campaigns, w.waiting, pl.allowance_units, pl.policy, pl.overage_cap_units,
         coalesce(c.held, 0)::bigint AS held, coalesce(c.captured, 0)::bigint AS captured
     FROM (SELECT c.tenant_id, array_agg(c.id) AS campaigns, coalesce(sum(k.waiting), 0)::bigint AS waiting FROM campaigns c
@@ -98,6 +101,38 @@ pub async fn renewed_tokens(database: &Database) -> Result<u64, StorageError> {
         &mut transaction,
         &campaigns,
         PauseReason::TokenInvalid,
+        Actor::Planner,
+        evidence,
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(resumed)
+}
+
+/// Tries templates again of which Meta's webhooks told nothing, after a rest: what Meta refused may be fine again, and the word that
+/// says so may have been lost. Where Meta's last word is that it may not be sent, that word's successor is waited for.
+///
+/// # Errors
+/// What the database says.
+pub async fn rested_templates(database: &Database) -> Result<u64, StorageError> {
+    let mut transaction = database.begin().await?;
+    let rows = transaction
+        .query(
+            "SELECT c.id FROM campaigns c JOIN senders s ON s.id = c.sender_id
+             WHERE c.state = 'paused' AND c.reason = 'template_paused' AND c.paused_at < now() - $1 * interval '1 hour'
+                 AND NOT EXISTS (SELECT FROM meta_states m WHERE m.tenant_id = c.tenant_id AND m.kind = 'template'
+                     AND m.state = 'stopped' AND m.subject = concat_ws(' ', s.waba_id, c.template ->> 'name',
+                         coalesce(c.template #>> '{language,code}', c.template ->> 'language')))
+             ORDER BY c.id FOR UPDATE OF c SKIP LOCKED",
+            &[&TEMPLATE_RESTS_HOURS],
+        )
+        .await?;
+    let campaigns: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let evidence = "the template has rested and is tried again";
+    let resumed = standings::resume(
+        &mut transaction,
+        &campaigns,
+        PauseReason::TemplatePaused,
         Actor::Planner,
         evidence,
     )

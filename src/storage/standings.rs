@@ -23,7 +23,9 @@ static PAUSING_CODES: LazyLock<Vec<i32>> = LazyLock::new(|| {
             classify(*code, false),
             ErrorClass::NumberHold
                 | ErrorClass::NumberFatal
+                | ErrorClass::TenantHold
                 | ErrorClass::TenantFatal
+                | ErrorClass::TemplateHold
                 | ErrorClass::TemplateFatal
         )
     };

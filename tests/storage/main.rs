@@ -12,4 +12,5 @@ mod requests;
 mod roles;
 mod row_security;
 mod scratch;
+mod sending;
 mod tenant;
