@@ -17,11 +17,11 @@ async fn filled(tenant: &Tenant, change: &Value, recipients: &[String]) -> Strin
         "template": {"name": "order_update", "language": "en_US",
             "components": [{"type": "body", "parameters": [{"type": "text", "text": "{{name}}"}]}]},
     });
-    for (field, value) in change.as_object().unwrap() {
+    for (field, value) in change.as_object().expect("an answer") {
         body[field] = value.clone();
     }
-    let made = tenant.api.post("/v1/campaigns", &body).await.unwrap();
-    let campaign = made["id"].as_str().unwrap().to_owned();
+    let made = tenant.api.post("/v1/campaigns", &body).await.expect("an answer");
+    let campaign = made["id"].as_str().expect("an answer").to_owned();
     let rows: String = recipients
         .iter()
         .map(|recipient| format!("{recipient},Ana\n"))
@@ -29,7 +29,7 @@ async fn filled(tenant: &Tenant, change: &Value, recipients: &[String]) -> Strin
     let report = tenant
         .upload(&campaign, format!("recipient,name\n{rows}"))
         .await
-        .unwrap();
+        .expect("an answer");
     assert_eq!(report["accepted"], recipients.len(), "{report}");
     campaign
 }

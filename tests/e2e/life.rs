@@ -17,14 +17,21 @@ impl Meta {
     }
 
     async fn set(&self, path: &str, body: &Value) {
-        self.0.put(&format!("/_control/{path}"), body).await.unwrap();
+        self.0
+            .put(&format!("/_control/{path}"), body)
+            .await
+            .expect("an answer");
     }
 
     /// Tells of a change as Meta would, `ago` seconds old.
     async fn tell(&self, tenant: &Tenant, field: &str, value: &Value, ago: i64) {
         let change = json!({"waba_id": format!("9{}", tenant.phone_number_id), "field": field, "value": value,
             "time": jiff::Timestamp::now().as_second() - ago});
-        let told = self.0.post("/_control/webhooks", &change).await.unwrap();
+        let told = self
+            .0
+            .post("/_control/webhooks", &change)
+            .await
+            .expect("an answer");
         assert_eq!(told["acknowledged"], true);
     }
 }
@@ -40,7 +47,7 @@ async fn paused(tenant: &Tenant, campaign: &str, reason: &str) -> Value {
         Ok((found["state"] == "paused" && found["reason"] == reason).then_some(found))
     })
     .await
-    .unwrap()
+    .expect("an answer")
 }
 
 /// Tells whether the campaign's history has such a change.

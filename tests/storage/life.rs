@@ -32,18 +32,18 @@ async fn with_canary(
         max_failure_percent: 10.0,
         on_success,
     };
-    let mut transaction = test.rows.begin_for(test.tenant).await.unwrap();
+    let mut transaction = test.rows.begin_for(test.tenant).await.expect("an answer");
     canaries::set(&mut transaction, test.tenant, campaign, Some(canary))
         .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+        .expect("an answer");
+    transaction.commit().await.expect("an answer");
     test.change(campaign, |standing| standing.launch(false)).await;
     campaign
 }
 
 /// The campaign as planners see it.
 async fn source(test: &TestTenant, campaign: CampaignId) -> Option<Source> {
-    let sources = planning::sources(&test.system).await.unwrap();
+    let sources = planning::sources(&test.system).await.expect("an answer");
     sources
         .into_iter()
         .find(|source| source.campaign == Some(campaign))
@@ -53,8 +53,8 @@ async fn source(test: &TestTenant, campaign: CampaignId) -> Option<Source> {
 async fn two_planners_advance(test: &TestTenant, campaign: CampaignId, expected: CanaryState) {
     for _ in 0..LOOKS {
         let (one, other) = tokio::join!(canaries::advance(&test.system), canaries::advance(&test.system));
-        one.unwrap();
-        other.unwrap();
+        one.expect("an answer");
+        other.expect("an answer");
         if canary_state(test, campaign).await.0 == expected {
             return;
         }
@@ -91,29 +91,32 @@ const RUNNING: Standing = Standing {
 
 /// Lets every queued message of a campaign end in a state.
 async fn end_all(test: &TestTenant, campaign: CampaignId, state: MessageState) -> i64 {
-    let mut transaction = test.system.begin().await.unwrap();
+    let mut transaction = test.system.begin().await.expect("an answer");
     let ended = transaction
         .execute(
             "UPDATE messages SET state = $3, queued_at = NULL WHERE tenant_id = $1 AND campaign_id = $2 AND state = 'queued'",
             &[&test.tenant.0, &campaign.0, &state.as_str()],
         )
         .await
-        .unwrap();
-    let ended = i64::try_from(ended).unwrap();
+        .expect("an answer");
+    let ended = i64::try_from(ended).expect("an answer");
     let mut changes = CountChanges::default();
     changes.added(test.tenant, campaign, MessageState::Queued, -ended);
     changes.added(test.tenant, campaign, state, ended);
-    changes.write(&mut transaction, Writer::Committer).await.unwrap();
-    transaction.commit().await.unwrap();
+    changes
+        .write(&mut transaction, Writer::Committer)
+        .await
+        .expect("an answer");
+    transaction.commit().await.expect("an answer");
     ended
 }
 
 async fn canary_state(test: &TestTenant, campaign: CampaignId) -> (CanaryState, i64) {
-    let mut transaction = test.rows.begin_for(test.tenant).await.unwrap();
+    let mut transaction = test.rows.begin_for(test.tenant).await.expect("an answer");
     let stored = canaries::find(&mut transaction, test.tenant, campaign)
         .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+        .expect("an answer");
+    transaction.commit().await.expect("an answer");
     let stored = stored.expect("a canary");
     (stored.canary.state, stored.canary.size)
 }
