@@ -6,6 +6,8 @@ mod crash;
 mod failures;
 mod happy_path;
 mod latency;
+mod launches;
+mod life;
 mod limits;
 mod management;
 mod nodes;

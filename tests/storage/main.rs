@@ -3,6 +3,7 @@
 
 mod campaigns;
 mod dead_letters;
+mod life;
 mod messages;
 mod migrator;
 mod poison;
