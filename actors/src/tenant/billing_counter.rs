@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::campaign::PauseReason;
 use domain::ids::EventId;
+use domain::message::Lane;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
@@ -49,8 +50,8 @@ pub(crate) enum BillingMessage {
     Tick,
 }
 
-/// The events of a commit, each once, with who waits for them.
-type EventsOfCommit = (Vec<EventId>, Vec<Arc<Receipt>>);
+/// Events of one commit, and who waits for them.
+type Events = (Vec<EventId>, Vec<Arc<Receipt>>);
 
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
@@ -61,6 +62,8 @@ pub(crate) struct BillingCounter {
     pub(super) looked_at: Instant,
     /// The plan allowed less than was asked for: pause once what it allows is claimed.
     pub(super) blocked: bool,
+    /// Events were left out of the last commit, for the sake of a single message.
+    pub(super) postponed: bool,
     /// When the head was last heard of.
     pub(super) head_at: Instant,
     /// The head is being read before blocking.
@@ -87,6 +90,7 @@ impl Behaviour for BillingCounter {
             intake: Intake::default(),
             looked_at: Instant::now(),
             blocked: false,
+            postponed: false,
             head_at: Instant::now(),
             refreshing: false,
         };
@@ -169,8 +173,8 @@ impl BillingCounter {
         self.call();
     }
 
-    /// Takes what goes into one commit; a suspect goes alone.
-    fn next_work(&mut self) -> (Vec<Proposed>, EventsOfCommit) {
+    /// Takes what goes into one commit; a suspect goes alone, and events let a single message go first, every other time.
+    fn next_work(&mut self) -> (Vec<Proposed>, Events) {
         let world = self.world.clone();
         if self.intake.begins_with_suspect(&world.suspects) {
             return (Vec::new(), self.intake.next_events(&world.suspects));
@@ -180,6 +184,11 @@ impl BillingCounter {
             .first()
             .is_some_and(|claim| world.suspects.holds(Suspect::Message(claim.item.message)));
         if suspect {
+            return (claims, (Vec::new(), Vec::new()));
+        }
+        let single = claims.iter().any(|claim| claim.item.lane == Lane::Fast);
+        self.postponed = single && !self.postponed;
+        if self.postponed {
             return (claims, (Vec::new(), Vec::new()));
         }
         (claims, self.intake.next_events(&world.suspects))
