@@ -245,7 +245,9 @@ impl BillingCounter {
     /// Pauses the tenant's campaigns. Not before the last allowed claim is committed, or it would find itself paused.
     pub(super) fn pause_if_blocked(&mut self) {
         if std::mem::take(&mut self.blocked) {
-            self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
+            let evidence = "the plan allows no more units";
+            self.world
+                .pause(PauseScope::Tenant, PauseReason::PlanBlocked, evidence);
         }
     }
 
