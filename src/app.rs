@@ -23,7 +23,7 @@ use crate::storage::limiter::Limiters;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
-use crate::{api, planner, telemetry, webhooks};
+use crate::{api, dead_letters, planner, telemetry, webhooks};
 
 /// Connections for heartbeats alone.
 const HEARTBEAT_POOL: u32 = 2;
@@ -190,6 +190,12 @@ async fn run(
             metrics: planner::Metrics::register(&mut registry),
         };
         tasks.spawn(planner.run(stop.clone()));
+        let metrics = dead_letters::Metrics::register(&mut registry);
+        tasks.spawn(dead_letters::watch(
+            base.app_system.clone(),
+            metrics,
+            stop.clone(),
+        ));
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));

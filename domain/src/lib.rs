@@ -9,6 +9,7 @@ pub mod audit_chain;
 pub mod campaign;
 pub mod category;
 pub mod counts;
+pub mod dead_letter;
 pub mod ids;
 pub mod invariants;
 pub mod ledger;

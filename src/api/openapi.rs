@@ -23,7 +23,7 @@ use super::{
         campaigns::routes::preflight, campaigns::routes::launch, campaigns::routes::pause, campaigns::routes::resume,
         campaigns::routes::cancel, campaigns::routes::test, campaigns::routes::events,
         messages::routes::send, messages::routes::list, messages::routes::read,
-        dead_letters::routes::list, dead_letters::routes::replay, dead_letters::routes::purge,
+        dead_letters::routes::list, dead_letters::routes::read, dead_letters::routes::replay, dead_letters::routes::purge,
         suppressions::routes::list, suppressions::routes::put, suppressions::routes::remove,
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,
