@@ -20,6 +20,7 @@ use crate::foundation::Foundation;
 use crate::planner::Planner;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
+use crate::storage::nonces::Nonces;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
@@ -175,11 +176,7 @@ async fn run(
         Worker::start(&config, &base, member, runtime, &mut registry)
     });
     let webhooks = has(RoleOfProcess::Webhooks)
-        .then(|| {
-            let metrics = webhooks::Metrics::register(&mut registry);
-            let (database, senders) = (base.app_system.clone(), base.senders.clone());
-            Webhooks::start(&config.meta, database, senders, base.publisher.clone(), metrics)
-        })
+        .then(|| start_webhooks(&config, &base, &mut registry))
         .transpose()?;
     let mut tasks = JoinSet::new();
     if has(RoleOfProcess::Planner) {
@@ -296,6 +293,17 @@ fn early(what: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Er
         Ok(Err(error)) => error.context(format!("{what} ended")),
         Err(panic) => anyhow::anyhow!("{what} failed: {panic}"),
     }
+}
+
+fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -> anyhow::Result<Webhooks> {
+    let metrics = webhooks::Metrics::register(registry);
+    let base = webhooks::Base {
+        database: base.app_system.clone(),
+        senders: base.senders.clone(),
+        nonces: Nonces::new(base.redis.clone()),
+        publisher: base.publisher.clone(),
+    };
+    Webhooks::start(config, base, metrics)
 }
 
 fn context(

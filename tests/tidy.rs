@@ -79,7 +79,7 @@ const MACHINE_PATHS: &[&str] = &[
 ];
 
 /// What `domain` may depend on: values and arithmetic.
-const DOMAIN_DEPENDS_ON: &[&str] = &["hmac", "jiff", "sha2", "thiserror", "uuid"];
+const DOMAIN_DEPENDS_ON: &[&str] = &["base64", "hmac", "jiff", "sha2", "thiserror", "uuid"];
 /// What the tests of `domain` may use besides.
 const DOMAIN_TESTS_USE: &[&str] = &["criterion", "proptest", "serde_json"];
 

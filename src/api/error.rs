@@ -15,7 +15,7 @@ use crate::storage::StorageError;
 /// The stable codes of problems: programs may rely on them, sentences may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Code {
+pub(crate) enum Code {
     /// The request is not understood: its JSON, a parameter, a header.
     Malformed,
     /// The request is understood and a value in it cannot be taken.
@@ -32,8 +32,16 @@ pub(super) enum Code {
     Conflict,
     /// The Idempotency-Key was used for another request.
     IdempotencyKeyReused,
+    /// The delivery is not signed as it must be.
+    SignatureInvalid,
+    /// The delivery was signed at another time.
+    TimestampStale,
+    /// The delivery's nonce was used before.
+    ReplayDetected,
     /// The body is too large.
     TooLarge,
+    /// The body came in too slowly.
+    TooSlow,
     /// The body's type is not one that this route takes.
     UnsupportedMediaType,
     /// A dependency is away; nothing was done; try again.
@@ -49,12 +57,13 @@ impl Code {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Invalid | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::SignatureInvalid | Self::TimestampStale => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
+            Self::Conflict | Self::ReplayDetected => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::MetaRefused => StatusCode::BAD_GATEWAY,
@@ -72,7 +81,11 @@ impl Code {
             Self::MethodNotAllowed => "This path does not take this method",
             Self::Conflict => "This contradicts the present state",
             Self::IdempotencyKeyReused => "The Idempotency-Key was used for another request",
+            Self::SignatureInvalid => "The delivery is not signed as it must be",
+            Self::TimestampStale => "The delivery was signed at another time",
+            Self::ReplayDetected => "The delivery's nonce was used before",
             Self::TooLarge => "The body is too large",
+            Self::TooSlow => "The body came in too slowly",
             Self::UnsupportedMediaType => "The body's type is not taken here",
             Self::Unavailable => "A dependency is away",
             Self::MetaRefused => "Meta refused",
@@ -83,7 +96,7 @@ impl Code {
 
 /// A problem, with the sentence that tells this caller what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     /// Its stable code.
     pub code: Code,
     /// What is wrong and what to do about it.
@@ -92,7 +105,7 @@ pub(super) struct ApiError {
 
 /// A problem's body.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// Always `about:blank`: `code` says which problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -108,7 +121,7 @@ pub(super) struct Problem {
 
 impl ApiError {
     /// Makes a problem.
-    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -131,7 +144,7 @@ impl ApiError {
     }
 
     /// Writes it as an answer.
-    pub(super) fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         let status = self.code.status();
         let problem = Problem {
             kind: "about:blank",
@@ -150,6 +163,9 @@ impl ApiError {
             }
             Code::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Code::SignatureInvalid | Code::TimestampStale => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("HMAC-SHA256"));
             }
             _ => {}
         }

@@ -10,7 +10,7 @@ pub mod campaigns;
 mod context;
 mod dead_letters;
 mod docs;
-mod error;
+pub(crate) mod error;
 mod health;
 mod idempotency;
 mod limits;

@@ -25,6 +25,8 @@ pub struct Config {
     pub broker: Broker,
     /// Meta's Cloud API.
     pub meta: Meta,
+    /// Where webhooks come in.
+    pub webhooks: Webhooks,
     /// How messages travel.
     pub pipeline: Pipeline,
     /// Logs.
@@ -107,6 +109,16 @@ pub struct Meta {
     pub previous_app_secret_file: String,
     pub verify_token_file: String,
     pub timeout_ms: u64,
+}
+
+/// Where webhooks come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Webhooks {
+    pub native: bool,
+    pub relay_key_file: String,
+    pub previous_relay_key_file: String,
 }
 
 /// How messages travel.
@@ -206,6 +218,23 @@ impl Meta {
     /// How long one call may take in all.
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+}
+
+impl Webhooks {
+    /// Reads the keys of the relay's hop, each with the setting that names it: the current one first. None if no relay is expected.
+    ///
+    /// # Errors
+    /// When a file that is named cannot be read.
+    pub fn hop_keys(&self) -> Result<Vec<(&'static str, Secret)>, ConfigError> {
+        [
+            ("webhooks.relay_key_file", &self.relay_key_file),
+            ("webhooks.previous_relay_key_file", &self.previous_relay_key_file),
+        ]
+        .into_iter()
+        .filter(|(_, file)| !file.is_empty())
+        .map(|(setting, file)| Ok((setting, Secret::read(file, setting)?)))
+        .collect()
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod answer;
 mod client;
+#[cfg(test)]
+mod examples_tests;
 mod lease;
 mod templates;
 

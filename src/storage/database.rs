@@ -225,6 +225,14 @@ impl Connection {
         Ok(futures_util::future::try_join_all(running).await?)
     }
 
+    /// Runs a statement that gives one number, without preparing it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn count(&mut self, statement: &str) -> Result<i64, StorageError> {
+        Ok(self.0.client.query_one(statement, &[]).await?.try_get(0)?)
+    }
+
     /// Runs several statements without parameters.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! Storing what webhooks report: the evidence. A status is itself, however often it is delivered.
+//! Storing what webhooks report: the evidence. An event is itself, however often it is delivered.
 
 use domain::ids::{AttemptId, EventId, TenantId};
+use domain::webhook::Quarantine;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Database, StorageError};
@@ -37,7 +37,11 @@ pub struct NewStatus {
 /// Anything else that Meta reports, or a status that is not ours.
 #[derive(Clone, Debug)]
 pub struct NewOther {
-    /// Whose, if the number is known.
+    /// Its id here.
+    pub id: Uuid,
+    /// By what a repeat is known.
+    pub identity: [u8; 32],
+    /// Whose, if that is known.
     pub tenant: Option<TenantId>,
     /// The field that changed, such as `messages` or `message_template_status_update`.
     pub kind: String,
@@ -46,9 +50,22 @@ pub struct NewOther {
     /// Meta's id of the account.
     pub waba_id: String,
     /// Why it was set aside, if it was.
-    pub quarantined_because: Option<&'static str>,
-    /// The change as it came.
+    pub quarantined_because: Option<Quarantine>,
+    /// What was reported, as JSON.
     pub raw: String,
+}
+
+/// Somebody spoke for a number or an account that is not a tenant's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecurityEvent {
+    /// What was wrong.
+    pub kind: Quarantine,
+    /// Meta's id of the account that reported it.
+    pub waba_id: String,
+    /// Meta's id of the number; empty if it was about a whole account.
+    pub phone_number_id: String,
+    /// Whose number it was about, if it is known.
+    pub tenant: Option<TenantId>,
 }
 
 const STATUSES: &str = "INSERT INTO events (tenant_id, id, source, status, attempt_id, wamid, occurred_at, pricing_type,
@@ -65,7 +82,14 @@ const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, p
     SELECT w.id, w.tenant_id, w.kind, w.identity, w.phone_number_id, w.waba_id, w.quarantined_because, w.raw::json
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
         AS w (id, tenant_id, kind, identity, phone_number_id, waba_id, quarantined_because, raw)
-    ORDER BY w.identity ON CONFLICT DO NOTHING";
+    ORDER BY w.identity ON CONFLICT DO NOTHING RETURNING id";
+/// Sorted, so that two that count at once wait for each other and never deadlock.
+const SECURITY_EVENTS: &str = "INSERT INTO security_events AS s (id, tenant_id, kind, waba_id, phone_number_id, hour, seen)
+    SELECT (array_agg(w.id))[1], (array_agg(w.tenant_id))[1], w.kind, w.waba_id, w.phone_number_id, date_trunc('hour', now()), count(*)
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[]) AS w (id, tenant_id, kind, waba_id, phone_number_id)
+    GROUP BY w.kind, w.waba_id, w.phone_number_id ORDER BY w.kind, w.waba_id, w.phone_number_id
+    ON CONFLICT (hour, kind, waba_id, phone_number_id)
+    DO UPDATE SET seen = s.seen + excluded.seen, last_seen_at = now()";
 
 /// Stores statuses and gives those that were new.
 ///
@@ -73,10 +97,10 @@ const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, p
 /// What the database says; then nothing was stored.
 pub async fn store_statuses(
     database: &Database,
-    statuses: &[NewStatus],
+    statuses: &[&NewStatus],
 ) -> Result<Vec<(TenantId, EventId)>, StorageError> {
-    fn column<'a, T>(statuses: &'a [NewStatus], of: impl Fn(&'a NewStatus) -> T) -> Vec<T> {
-        statuses.iter().map(of).collect()
+    fn column<'a, T>(statuses: &[&'a NewStatus], of: impl Fn(&'a NewStatus) -> T) -> Vec<T> {
+        statuses.iter().map(|status| of(status)).collect()
     }
     if statuses.is_empty() {
         return Ok(Vec::new());
@@ -106,44 +130,61 @@ pub async fn store_statuses(
         .collect())
 }
 
-/// Stores everything else, once per content.
+/// Stores everything else, once per identity, and gives the ids of what was new.
 ///
 /// # Errors
 /// What the database says; then nothing was stored.
-pub async fn store_others(database: &Database, others: &[NewOther]) -> Result<(), StorageError> {
-    if others.is_empty() {
-        return Ok(());
+pub async fn store_others(database: &Database, others: &[&NewOther]) -> Result<Vec<Uuid>, StorageError> {
+    fn column<'a, T>(others: &[&'a NewOther], of: impl Fn(&'a NewOther) -> T) -> Vec<T> {
+        others.iter().map(|other| of(other)).collect()
     }
-    let ids: Vec<Uuid> = others.iter().map(|_| Uuid::now_v7()).collect();
-    let tenants: Vec<Option<Uuid>> = others
-        .iter()
-        .map(|other| other.tenant.map(|tenant| tenant.0))
-        .collect();
-    let kinds: Vec<&str> = others.iter().map(|other| other.kind.as_str()).collect();
-    let identities: Vec<Vec<u8>> = others
-        .iter()
-        .map(|other| Sha256::digest(&other.raw).to_vec())
-        .collect();
-    let numbers: Vec<Option<&str>> = others
-        .iter()
-        .map(|other| other.phone_number_id.as_deref())
-        .collect();
-    let accounts: Vec<&str> = others.iter().map(|other| other.waba_id.as_str()).collect();
-    let reasons: Vec<Option<&str>> = others.iter().map(|other| other.quarantined_because).collect();
-    let raws: Vec<&str> = others.iter().map(|other| other.raw.as_str()).collect();
+    if others.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut connection = database.get().await?;
-    connection
-        .execute(
+    let rows = connection
+        .query(
             OTHERS,
             &[
+                &column(others, |other| other.id),
+                &column(others, |other| other.tenant.map(|tenant| tenant.0)),
+                &column(others, |other| other.kind.as_str()),
+                &column(others, |other| other.identity.as_slice()),
+                &column(others, |other| other.phone_number_id.as_deref()),
+                &column(others, |other| other.waba_id.as_str()),
+                &column(others, |other| other.quarantined_because.map(Quarantine::as_str)),
+                &column(others, |other| other.raw.as_str()),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Counts security events: one row per kind, account, number and hour, however many there are.
+///
+/// # Errors
+/// What the database says; then nothing was counted.
+pub async fn count_security_events(
+    database: &Database,
+    events: &[&SecurityEvent],
+) -> Result<(), StorageError> {
+    fn column<'a, T>(events: &[&'a SecurityEvent], of: impl Fn(&'a SecurityEvent) -> T) -> Vec<T> {
+        events.iter().map(|event| of(event)).collect()
+    }
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut connection = database.get().await?;
+    let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
+    connection
+        .execute(
+            SECURITY_EVENTS,
+            &[
                 &ids,
-                &tenants,
-                &kinds,
-                &identities,
-                &numbers,
-                &accounts,
-                &reasons,
-                &raws,
+                &column(events, |event| event.tenant.map(|tenant| tenant.0)),
+                &column(events, |event| event.kind.as_str()),
+                &column(events, |event| event.waba_id.as_str()),
+                &column(events, |event| event.phone_number_id.as_str()),
             ],
         )
         .await?;

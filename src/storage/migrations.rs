@@ -36,6 +36,7 @@ pub const ALL: &[Migration] = migrations![
     3 "0003_row_security",
     7 "0007_dead_letters",
     8 "0008_nodes",
+    9 "0009_security_events",
 ];
 
 impl Migration {

@@ -23,6 +23,7 @@ pub mod messages;
 pub mod migrations;
 pub mod migrator;
 mod named;
+pub mod nonces;
 pub mod ownership;
 pub mod planning;
 pub mod plans;

@@ -55,3 +55,13 @@ pub async fn unapplied_events(database: &Database) -> Result<i64, StorageError> 
         .await?;
     Ok(row.get(0))
 }
+
+/// Counts rows. `from` is what follows FROM: a table, and a condition of the caller's own.
+///
+/// # Errors
+/// What the database says.
+pub async fn count_rows(database: &Database, from: &str) -> Result<i64, StorageError> {
+    let mut connection = database.get().await?;
+    // Never prepared: each text is used once.
+    connection.count(&format!("SELECT count(*) FROM {from}")).await
+}

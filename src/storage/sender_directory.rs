@@ -33,7 +33,7 @@ pub struct Sender {
     pub messages_per_second: u32,
 }
 
-type Cache<K> = Mutex<HashMap<K, (Instant, Option<Arc<Sender>>)>>;
+type Cache<K, V = Option<Arc<Sender>>> = Mutex<HashMap<K, (Instant, V)>>;
 
 /// Looks numbers up. Clones share what is remembered.
 #[derive(Clone)]
@@ -41,6 +41,7 @@ pub struct SenderDirectory {
     database: Database,
     by_id: Arc<Cache<SenderId>>,
     by_number: Arc<Cache<String>>,
+    by_account: Arc<Cache<String, Arc<[TenantId]>>>,
 }
 
 impl SenderDirectory {
@@ -50,6 +51,7 @@ impl SenderDirectory {
             database,
             by_id: Arc::default(),
             by_number: Arc::default(),
+            by_account: Arc::default(),
         }
     }
 
@@ -92,6 +94,26 @@ impl SenderDirectory {
         let found = row.as_ref().map(read).transpose()?;
         Ok(remember(&self.by_number, number, found))
     }
+
+    /// Finds the tenants that have numbers of an account.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn tenants_of_account(&self, waba_id: &str) -> Result<Arc<[TenantId]>, StorageError> {
+        let account = waba_id.to_owned();
+        if let Some(known) = recall(&self.by_account, &account) {
+            return Ok(known);
+        }
+        let mut connection = self.database.get().await?;
+        let rows = connection
+            .query(
+                "SELECT DISTINCT tenant_id FROM senders WHERE waba_id = $1 LIMIT 2",
+                &[&account],
+            )
+            .await?;
+        let found = rows.iter().map(|row| TenantId(row.get(0))).collect();
+        Ok(remember(&self.by_account, account, found))
+    }
 }
 
 fn read(row: &Row) -> Result<Arc<Sender>, StorageError> {
@@ -106,13 +128,13 @@ fn read(row: &Row) -> Result<Arc<Sender>, StorageError> {
     }))
 }
 
-fn recall<K: Hash + Eq>(cache: &Cache<K>, key: &K) -> Option<Option<Arc<Sender>>> {
+fn recall<K: Hash + Eq, V: Clone>(cache: &Cache<K, V>, key: &K) -> Option<V> {
     let cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    let (read_at, sender) = cache.get(key)?;
-    (read_at.elapsed() < REMEMBERED_FOR).then(|| sender.clone())
+    let (read_at, found) = cache.get(key)?;
+    (read_at.elapsed() < REMEMBERED_FOR).then(|| found.clone())
 }
 
-fn remember<K: Hash + Eq>(cache: &Cache<K>, key: K, found: Option<Arc<Sender>>) -> Option<Arc<Sender>> {
+fn remember<K: Hash + Eq, V: Clone>(cache: &Cache<K, V>, key: K, found: V) -> V {
     let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
     if cache.len() >= REMEMBERED_MOST {
         cache.clear();

@@ -142,6 +142,15 @@ impl Installation {
         Ok(audit::verify(&auditor, tenant).await?)
     }
 
+    /// Counts rows, as an auditor sees them: `from` is what follows FROM.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_rows(&self, from: &str) -> anyhow::Result<i64> {
+        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
+        Ok(scratch::count_rows(&auditor, from).await?)
+    }
+
     /// Waits until every webhook has been answered and every stored event has been applied.
     ///
     /// # Errors

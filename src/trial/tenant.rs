@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use domain::ids::TenantId;
 use serde_json::{Value, json};
+use simulator::config::NumberConfig;
 use uuid::Uuid;
 
 use super::{Client, Installation, eventually};
@@ -74,12 +75,19 @@ impl Tenant {
         let key = text(&admin.post(&keys, &json!({"name": "trial"})).await?, "key")?;
         let api = installation.public.clone().with_key(&key);
         let phone_number_id = digits(&unique);
+        let waba_id = format!("9{phone_number_id}");
+        let display_phone_number = "+351 910 000 000";
+        installation.simulator.set_number(NumberConfig {
+            id: phone_number_id.clone(),
+            waba_id: waba_id.clone(),
+            display_phone_number: display_phone_number.to_owned(),
+        });
         installation
             .simulator
             .set_number_rate(&phone_number_id, messages_per_second);
         let number = json!({
-            "phone_number_id": phone_number_id, "waba_id": format!("9{phone_number_id}"),
-            "display_phone_number": "+351 910 000 000", "access_token": "a-token-of-the-trial",
+            "phone_number_id": phone_number_id, "waba_id": waba_id,
+            "display_phone_number": display_phone_number, "access_token": "a-token-of-the-trial",
             "messages_per_second": messages_per_second,
         });
         let sender = text(&api.post("/v1/senders", &number).await?, "id")?;

@@ -20,15 +20,22 @@ async fn doomed(name: &'static str) -> (Installation, Tenant, String) {
     let installation = start(name, simulator, &QUICK_RETRIES).await;
     let tenant = Tenant::create(&installation, "letters", PlanChoice::FREE, 500)
         .await
-        .unwrap();
-    let campaign = tenant.launch_to("doomed", 90_000_000, 20).await.unwrap();
-    let finished = tenant.finished(&campaign, SOON).await.unwrap();
-    assert_eq!(counts_of(&finished, "dead").unwrap(), 20, "{finished}");
+        .expect("an answer");
+    let campaign = tenant
+        .launch_to("doomed", 90_000_000, 20)
+        .await
+        .expect("an answer");
+    let finished = tenant.finished(&campaign, SOON).await.expect("an answer");
+    assert_eq!(counts_of(&finished, "dead").expect("an answer"), 20, "{finished}");
     (installation, tenant, campaign)
 }
 
 async fn list(tenant: &Tenant, query: &str) -> Vec<Value> {
-    let page = tenant.api.get(&format!("/v1/dead-letters{query}")).await.unwrap();
+    let page = tenant
+        .api
+        .get(&format!("/v1/dead-letters{query}"))
+        .await
+        .expect("an answer");
     page["items"].as_array().expect("items").clone()
 }
 
@@ -37,18 +44,25 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
     let (installation, tenant, campaign) = doomed("letters_api").await;
     let letters = list(&tenant, &format!("?campaign_id={campaign}&class=transient")).await;
     assert_eq!(letters.len(), 20);
-    let id = letters[0]["id"].as_str().unwrap();
-    let story = tenant.api.get(&format!("/v1/dead-letters/{id}")).await.unwrap();
+    let id = letters[0]["id"].as_str().expect("an answer");
+    let story = tenant
+        .api
+        .get(&format!("/v1/dead-letters/{id}"))
+        .await
+        .expect("an answer");
     assert_eq!(story["kind"], "attempts_exhausted", "{story}");
     assert_eq!(
         (&story["replay"]["safe"], &story["attempts"]),
         (&json!(true), &json!(5))
     );
-    let timeline = story["timeline"].as_array().unwrap();
+    let timeline = story["timeline"].as_array().expect("an answer");
     let attempts = timeline.iter().filter(|one| one["source"] == "attempt");
     assert_eq!(attempts.count(), 5, "{story}");
     assert!(
-        story["replay_would"].as_str().unwrap().contains("campaign run"),
+        story["replay_would"]
+            .as_str()
+            .expect("an answer")
+            .contains("campaign run"),
         "{story}"
     );
     assert!(list(&tenant, "?kind=poison").await.is_empty());
@@ -58,30 +72,46 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
         .api
         .post("/v1/dead-letters/purge", &purge)
         .await
-        .unwrap_err();
+        .expect_err("a refusal");
     assert!(refused.to_string().contains("say why"), "{refused}");
     let purge = json!({"ids": [id], "reason": "a wrong number"});
-    let purged = tenant.api.post("/v1/dead-letters/purge", &purge).await.unwrap();
+    let purged = tenant
+        .api
+        .post("/v1/dead-letters/purge", &purge)
+        .await
+        .expect("an answer");
     assert_eq!((&purged["purged"], &purged["skipped"]), (&json!(1), &json!(0)));
-    let again = tenant.api.post("/v1/dead-letters/purge", &purge).await.unwrap();
+    let again = tenant
+        .api
+        .post("/v1/dead-letters/purge", &purge)
+        .await
+        .expect("an answer");
     assert_eq!((&again["purged"], &again["skipped"]), (&json!(0), &json!(1)));
 
     installation.simulator.set_faults(Faults::default());
     let replay = json!({"campaign_id": campaign, "class": "transient", "dry_run": true});
-    let would = tenant.api.post("/v1/dead-letters/replay", &replay).await.unwrap();
+    let would = tenant
+        .api
+        .post("/v1/dead-letters/replay", &replay)
+        .await
+        .expect("an answer");
     assert_eq!(
         (&would["replayed"], &would["dry_run"]),
         (&json!(19), &json!(true))
     );
     assert_eq!(list(&tenant, "").await.len(), 19, "a dry run moves nothing");
     let replay = json!({"campaign_id": campaign, "class": "transient"});
-    let done = tenant.api.post("/v1/dead-letters/replay", &replay).await.unwrap();
+    let done = tenant
+        .api
+        .post("/v1/dead-letters/replay", &replay)
+        .await
+        .expect("an answer");
     assert_eq!(done["replayed"], 19, "{done}");
     arrived(&tenant, &campaign, 19).await;
-    installation.settle(SOON).await.unwrap();
-    let campaign = tenant.campaign(&campaign).await.unwrap();
+    installation.settle(SOON).await.expect("an answer");
+    let campaign = tenant.campaign(&campaign).await.expect("an answer");
     check_promises(&installation, &tenant, &campaign, 20).await;
-    installation.stop().await.unwrap();
+    installation.stop().await.expect("an answer");
 }
 
 async fn arrived(tenant: &Tenant, campaign: &str, many: i64) {
@@ -90,7 +120,7 @@ async fn arrived(tenant: &Tenant, campaign: &str, many: i64) {
         let arrived = counts_of(&found, "delivered")? + counts_of(&found, "read")?;
         Ok((arrived == many && found["state"] == "finished").then_some(()))
     });
-    waited.await.unwrap();
+    waited.await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,26 +129,30 @@ async fn letters_of_a_cancelled_campaign_are_refused_with_the_reason() {
     // As if it had been cancelled while it ran: by hand, since a finished campaign takes no cancellation.
     let database = Database::connect(&installation.config().database, Role::AppSystem)
         .await
-        .unwrap();
-    let mut connection = database.get().await.unwrap();
-    let id: uuid::Uuid = campaign.parse().unwrap();
+        .expect("an answer");
+    let mut connection = database.get().await.expect("an answer");
+    let id: uuid::Uuid = campaign.parse().expect("an answer");
     connection
         .execute("UPDATE campaigns SET state = 'cancelled' WHERE id = $1", &[&id])
         .await
-        .unwrap();
+        .expect("an answer");
     drop(connection);
     let replay = json!({"campaign_id": campaign, "force": true});
     let refused = tenant
         .api
         .post("/v1/dead-letters/replay", &replay)
         .await
-        .unwrap_err();
+        .expect_err("a refusal");
     assert!(refused.to_string().contains("was cancelled"), "{refused}");
     let id = list(&tenant, "").await[0]["id"].clone();
     let by_id = json!({"ids": [id], "force": true});
-    let done = tenant.api.post("/v1/dead-letters/replay", &by_id).await.unwrap();
+    let done = tenant
+        .api
+        .post("/v1/dead-letters/replay", &by_id)
+        .await
+        .expect("an answer");
     assert_eq!(done["reasons"][0]["code"], "campaign_cancelled", "{done}");
-    installation.stop().await.unwrap();
+    installation.stop().await.expect("an answer");
 }
 
 /// Runs `malote dead-letters` on an installation.
@@ -142,7 +176,7 @@ async fn an_operator_works_through_the_letters_by_the_command_line() {
     let (installation, tenant, campaign) = doomed("letters_cli").await;
     let (code, first, text) = malote(&installation, &["list", "--json"]);
     assert_eq!((code, text.lines().count()), (0, 20), "{text}");
-    let id = first["id"].as_str().unwrap();
+    let id = first["id"].as_str().expect("an answer");
     let (code, shown, text) = malote(&installation, &["show", id, "--json"]);
     assert_eq!((code, &shown["class"]), (0, &json!("transient")), "{text}");
     assert!(!text.contains("+3519"), "no phone number: {text}");
@@ -193,7 +227,7 @@ async fn an_operator_works_through_the_letters_by_the_command_line() {
     assert_eq!((code, text.trim()), (0, "19 letters replayed"));
     arrived(&tenant, &campaign, 19).await;
     assert_eq!(malote(&installation, &["list"]).2.trim(), "no dead letters");
-    installation.stop().await.unwrap();
+    installation.stop().await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,20 +235,23 @@ async fn a_delivery_that_nobody_can_read_is_kept_replayed_and_purged() {
     let installation = start("letters_broker", Config::for_tests(), &[]).await;
     let settings = &installation.config().broker;
     let queue = format!("{}inbox.00", settings.prefix);
-    let broker = malote::broker::Broker::new(settings, 4).unwrap();
+    let broker = malote::broker::Broker::new(settings, 4).expect("an answer");
     let foreign: &[u8] = b"no envelope of ours";
-    broker.deliver_again(vec![(&queue, foreign)]).await.unwrap();
+    broker
+        .deliver_again(vec![(&queue, foreign)])
+        .await
+        .expect("an answer");
     let kept = eventually("the delivery is kept", SOON, || async {
         let (_, letter, _) = malote(&installation, &["list", "--kind", "undecodable", "--json"]);
         Ok(letter["id"].as_str().map(str::to_owned))
     });
-    let id = kept.await.unwrap();
+    let id = kept.await.expect("an answer");
     let shown = eventually("the metric shows it", SOON, || async {
         let metrics = installation.admin.get_text("/metrics").await?;
         let line = "malote_dead_letters_open{kind=\"undecodable\"} 1";
         Ok(metrics.lines().any(|shown| shown == line).then_some(()))
     });
-    shown.await.unwrap();
+    shown.await.expect("an answer");
     let (code, _, text) = malote(&installation, &["replay", "--id", &id, "--by", "ana"]);
     assert_eq!((code, text.trim()), (0, "1 letter replayed"));
     let back = eventually("it comes back", SOON, || async {
@@ -222,10 +259,10 @@ async fn a_delivery_that_nobody_can_read_is_kept_replayed_and_purged() {
         let other = letter["id"].as_str().filter(|other| *other != id);
         Ok(other.map(str::to_owned))
     });
-    let other = back.await.unwrap();
+    let other = back.await.expect("an answer");
     let purge = ["purge", "--id", &other, "--by", "ana", "--reason", "foreign"];
     let (code, _, text) = malote(&installation, &purge);
     assert_eq!((code, text.trim()), (0, "1 letter purged"));
     assert_eq!(malote(&installation, &["list"]).2.trim(), "no dead letters");
-    installation.stop().await.unwrap();
+    installation.stop().await.expect("an answer");
 }

@@ -11,3 +11,4 @@ mod management;
 mod nodes;
 mod pause;
 mod support;
+mod webhooks;
