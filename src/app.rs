@@ -107,7 +107,11 @@ impl Worker {
             ledger: committer.clone(),
             messages: committer.clone(),
             meta: Arc::new(base.meta.clone()),
-            limiter: Arc::new(Limiters::new(base.redis.clone(), base.senders.clone())),
+            limiter: Arc::new(Limiters::start(
+                base.redis.clone(),
+                base.app_system.clone(),
+                base.senders.clone(),
+            )),
         };
         let settings = Settings {
             claim_deadline: Duration::from_millis(pipeline.claim_deadline_ms),
@@ -152,6 +156,29 @@ impl Worker {
     }
 }
 
+/// Asks Meta's history about messages without news, if the settings say so.
+fn ask_history(
+    config: &Config,
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let silent_for = Duration::from_secs(config.pipeline.history_after_seconds);
+    if silent_for.is_zero() {
+        return;
+    }
+    let history = planner::History {
+        database: base.app_system.clone(),
+        publisher: base.publisher.clone(),
+        meta: base.meta.clone(),
+        senders: base.senders.clone(),
+        silent_for,
+        metrics: planner::HistoryMetrics::register(registry),
+    };
+    tasks.spawn(history.run(stop.clone()));
+}
+
 async fn run(
     config: Config,
     roles: Vec<RoleOfProcess>,
@@ -187,12 +214,8 @@ async fn run(
             metrics: planner::Metrics::register(&mut registry),
         };
         tasks.spawn(planner.run(stop.clone()));
-        let metrics = dead_letters::Metrics::register(&mut registry);
-        tasks.spawn(dead_letters::watch(
-            base.app_system.clone(),
-            metrics,
-            stop.clone(),
-        ));
+        ask_history(&config, &base, &mut tasks, &stop, &mut registry);
+        watch_letters(&base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
@@ -304,6 +327,21 @@ fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -
         publisher: base.publisher.clone(),
     };
     Webhooks::start(config, base, metrics)
+}
+
+/// Counts dead letters for the metrics.
+fn watch_letters(
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let metrics = dead_letters::Metrics::register(registry);
+    tasks.spawn(dead_letters::watch(
+        base.app_system.clone(),
+        metrics,
+        stop.clone(),
+    ));
 }
 
 fn context(

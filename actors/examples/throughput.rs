@@ -80,6 +80,7 @@ async fn deliver_all(tenants: Tenants, tenant: TenantId, sender: SenderId, ids: 
         let work = Work::Send {
             sender,
             lane: Lane::Bulk,
+            campaign: None,
             messages,
         };
         tenants.deliver(PARTITION, tenant, work)

@@ -46,6 +46,13 @@ impl Delays {
     }
 }
 
+/// Gives a random number from 0 to 1.
+pub(crate) fn jitter() -> f64 {
+    // The tail of such an id is random.
+    let bytes = uuid::Uuid::now_v7().into_bytes();
+    f64::from(u16::from_be_bytes([bytes[14], bytes[15]])) / f64::from(u16::MAX)
+}
+
 /// Gives the wait before the next attempt of a message after `counted_before` attempts that counted.
 pub(crate) fn before_attempt(first: Duration, counted_before: u32) -> Duration {
     let mut delays = Delays::new(first, LONGEST_DELAY);

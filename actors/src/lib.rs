@@ -20,6 +20,7 @@ mod delays;
 #[cfg(feature = "fault-injection")]
 pub mod faults;
 mod gate;
+mod health;
 mod intensity;
 pub mod limits;
 pub mod metrics;
@@ -27,6 +28,7 @@ pub mod node;
 mod partition;
 pub mod ports;
 mod registry;
+mod sending_metrics;
 mod tenant;
 pub mod tenants;
 pub mod testing;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domain::in_flight::{RATE_MOST, burst_most, in_flight_most};
+
 /// Message ids of one tenant inside `SendQueue`: waiting, proposed or being given back.
 pub const SEND_QUEUE_MOST: usize = 2_048;
 /// Event ids of one tenant inside `BillingCounter`.
@@ -12,8 +14,11 @@ pub const LEASE_MOST: usize = 100;
 pub const CLAIMS_PER_COMMIT_MOST: usize = 200;
 /// Events in one commit of a tenant.
 pub const EVENTS_PER_COMMIT_MOST: usize = 500;
-/// Attempts of one tenant between proposal and stored outcome.
-pub const IN_FLIGHT_MOST: usize = 512;
+/// Attempts of one tenant between proposal and stored outcome, whatever its numbers; each number has a bound of its own,
+/// [`domain::in_flight::in_flight_most`].
+pub const IN_FLIGHT_MOST: usize = 2_048;
+/// Message ids that campaigns leave room for in `SendQueue`, so that a single message never waits at its door.
+pub const FAST_ROOM: usize = 256;
 /// How long an id may wait in `SendQueue` before it goes back to `planned`.
 pub const WAIT_LONGEST: Duration = Duration::from_secs(5);
 /// How long a delivery is held in all, whatever its tenant waits for; then its rows are left to their state.
@@ -26,8 +31,14 @@ pub const GIVE_BACK_TRIES: usize = 5;
 pub const LEASE_WAIT_LEAST: Duration = Duration::from_millis(20);
 /// When a lease that got no answer is asked for again.
 pub const LEASE_ASK_AGAIN: Duration = Duration::from_secs(3);
-/// How many permits of its rate a sender may save up.
-pub const BURST: Duration = Duration::from_millis(100);
+/// How long a number that may not send is left alone before its limits are looked at again.
+pub const LEASE_WAIT_LONGEST: Duration = Duration::from_secs(1);
+/// Pairs with debts that are stored with a number's limiter.
+pub const PAIRS_STORED_MOST: usize = 100;
+/// The longest time after which a message is due again that was held back by its number or by an outage.
+pub const HOLD_LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// Rounds of settling unknown messages in a row.
+pub const SETTLE_ROUNDS_MOST: usize = 20;
 /// How often a sender's limiter is stored at most.
 pub const LIMITER_SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often a number's limits are read again.
@@ -79,4 +90,7 @@ const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
 const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);
 const _: () = assert!(CLAIMS_PER_COMMIT_MOST <= IN_FLIGHT_MOST);
 const _: () = assert!(IN_FLIGHT_MOST <= SEND_QUEUE_MOST);
+const _: () = assert!(in_flight_most(RATE_MOST) as usize <= IN_FLIGHT_MOST);
+const _: () = assert!(burst_most(RATE_MOST) as usize <= LEASE_MOST);
+const _: () = assert!(FAST_ROOM < SEND_QUEUE_MOST);
 const _: () = assert!(EVENTS_PER_COMMIT_MOST <= BILLING_QUEUE_MOST);

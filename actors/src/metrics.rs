@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::gate::Gate;
+use crate::sending_metrics::SendingMetrics;
 
 /// Which child of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,13 +111,14 @@ pub struct Metrics {
     in_flight: Gauge,
     partitions: Gauge,
     gates: Gates,
+    pub(crate) sending: SendingMetrics,
 }
 
 impl Metrics {
     /// Registers every metric of this crate and gives the known label sets their zero.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::new();
         let malote = registry.sub_registry_with_prefix("malote");
+        let metrics = Self::new(SendingMetrics::register(malote));
         malote.register_collector(Box::new(metrics.gates.clone()));
         malote.register(
             "actor_time_in_mailbox_seconds",
@@ -161,7 +163,7 @@ impl Metrics {
         metrics
     }
 
-    fn new() -> Self {
+    fn new(sending: SendingMetrics) -> Self {
         let metrics = Self {
             in_mailbox: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-5, 4.0, 11))),
             handler: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 11))),
@@ -172,6 +174,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             partitions: Gauge::default(),
             gates: Gates::default(),
+            sending,
         };
         metrics.show_zeros();
         metrics
@@ -307,6 +310,11 @@ mod tests {
             "malote_meta_call_seconds_count 0",
             "malote_messages_in_flight 0",
             "malote_partitions_owned 0",
+            "malote_meta_breaker{state=\"closed\"} 1",
+            "malote_meta_breaker_openings_total 0",
+            "malote_messages_unknown_total{cause=\"no_answer\"} 0",
+            "malote_messages_unknown_settled_total{by=\"webhook\"} 0",
+            "malote_messages_held_back_total{scope=\"pair\"} 0",
         ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }

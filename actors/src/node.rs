@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::limits::RECOVERIES_MOST;
 use crate::metrics::Metrics;
 use crate::ports::{Ledger, LimiterStore, Messages, Meta};
@@ -80,13 +81,16 @@ impl Node {
             handles.push(Arbiter::current());
         }
         let (notices, noticed) = unbounded_channel();
+        let clock = Clock::start();
+        let health = Health::new(clock, metrics.sending.clone());
         let shared = Shared {
             ports,
             settings,
             metrics,
             runtime: runtime.handle().clone(),
             recoveries: Arc::new(Semaphore::new(RECOVERIES_MOST)),
-            clock: Clock::start(),
+            clock,
+            health: Arc::new(health),
             notices,
             #[cfg(feature = "fault-injection")]
             faults: crate::faults::Faults::default(),

@@ -11,7 +11,9 @@ use domain::campaign::PauseReason;
 use domain::category::Category;
 use domain::ids::{AttemptId, CampaignId, EventId, MessageId, SenderId, TenantId};
 use domain::partition::Epoch;
+use domain::rate_limit::PairKey;
 use domain::recipient::Recipient;
+use domain::unknown::{SettledBy, UnknownCause};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
@@ -67,6 +69,10 @@ pub struct Committed {
     pub claimed: Vec<Claimed>,
     /// How many events were applied; the others had been applied before.
     pub events_applied: usize,
+    /// Numbers whose portfolio has written to as many people as it may in a day, and when it may write to another one.
+    pub held: Vec<(SenderId, Timestamp)>,
+    /// Messages that were unknown and that an event settled, by what kind of evidence.
+    pub settled: Vec<(SettledBy, usize)>,
 }
 
 /// A message that was claimed and paid for: it is now `sending`.
@@ -158,13 +164,20 @@ pub enum SendOutcome {
     },
     /// Meta refused it: definite, nothing left.
     Refused(Refusal),
-    /// The call never left (no connection): definite.
-    NotSent {
+    /// There was no connection: nothing left, definite.
+    Unreachable {
+        /// What went wrong.
+        reason: String,
+    },
+    /// The call was not begun, for a reason of our own: definite.
+    NotBegun {
         /// What went wrong.
         reason: String,
     },
     /// It may have left: no answer, or an answer without Meta's error code.
     Unknown {
+        /// Why it is not known.
+        cause: UnknownCause,
         /// What went wrong.
         reason: String,
     },
@@ -185,7 +198,7 @@ pub struct Refusal {
 
 /// Sends messages to Meta.
 pub trait Meta: Send + Sync + 'static {
-    /// Makes one call. It checks the deadline last and answers [`SendOutcome::NotSent`] past it.
+    /// Makes one call. It checks the deadline last and answers [`SendOutcome::NotBegun`] past it.
     fn send(&self, claimed: Arc<Claimed>, deadline: tokio::time::Instant) -> Answer<SendOutcome>;
 }
 
@@ -283,6 +296,9 @@ pub trait Messages: Send + Sync + 'static {
     /// Turns each `sending` row of the tenant that is past its deadline and not in `live` into `unknown`.
     /// Answers with how many.
     fn expire_sending(&self, tenant: TenantId, live: Vec<AttemptId>) -> Answer<Result<usize, Unavailable>>;
+    /// Lets the tenant's policy, and what its people asked for, settle messages that stayed unknown, a bounded number at a time, in
+    /// one transaction under the epoch. The events give reservations back: apply them.
+    fn settle_unknown(&self, tenant: TenantId, epoch: Epoch) -> Answer<Result<SettledUnknown, Unavailable>>;
     /// Pauses running campaigns, with a reason. Running it twice changes nothing.
     fn pause(
         &self,
@@ -292,28 +308,58 @@ pub trait Messages: Send + Sync + 'static {
     ) -> Answer<Result<(), Unavailable>>;
 }
 
+/// What settling unknown messages did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettledUnknown {
+    /// Events that give reservations back.
+    pub events: Vec<EventId>,
+    /// How many messages, by what settled them.
+    pub by: Vec<(SettledBy, usize)>,
+    /// Whether more may be waiting.
+    pub more: bool,
+}
+
 /// What a number may send, and how far its limiter had come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SenderLimits {
     /// Meta's throughput for the number, messages a second.
     pub messages_per_second: u32,
+    /// What the tenant's plan allows, messages a second over all of its numbers.
+    pub plan_messages_per_second: Option<u32>,
+    /// What it leaves through, whose throttles it shares.
+    pub ways: Vec<Way>,
     /// The limiter's state as last stored, if any.
     pub stored: Option<StoredLimiter>,
 }
 
+/// What many numbers leave through: Meta throttles it as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// An app at Meta.
+    App(String),
+    /// A business account at Meta.
+    Account(String),
+}
+
 /// A limiter's state outside of memory. `theoretical_arrival` is GCRA's TAT on the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredLimiter {
     /// When the next message would be exactly on schedule.
     pub theoretical_arrival: Timestamp,
     /// The adaptive rate, messages a second.
     pub rate: f64,
+    /// Pairs that have used up a part of their burst, each with its own theoretical arrival.
+    pub pairs: Vec<(PairKey, Timestamp)>,
 }
 
 /// Where limiters keep what must survive a restart. Losing it costs a moment of speed, never a burst.
 pub trait LimiterStore: Send + Sync + 'static {
     /// Reads a number's limits and state.
     fn load(&self, tenant: TenantId, sender: SenderId) -> Answer<Result<SenderLimits, Unavailable>>;
-    /// Remembers a number's state. Best effort.
-    fn save(&self, tenant: TenantId, sender: SenderId, state: StoredLimiter) -> Answer<()>;
+    /// Remembers a number's state. Best effort. What an earlier owner says is not taken.
+    fn save(&self, tenant: TenantId, sender: SenderId, epoch: Epoch, state: StoredLimiter) -> Answer<()>;
+    /// Lets nothing leave through a way until a time, on every node. Best effort beyond this one.
+    fn hold(&self, way: Way, until: Timestamp) -> Answer<()>;
+    /// Tells until when nothing may leave through any of the ways, as far as this node knows. Never waits.
+    fn held_until(&self, ways: &[Way]) -> Option<Timestamp>;
 }

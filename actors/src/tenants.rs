@@ -7,18 +7,20 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
-use domain::ids::{EventId, MessageId, SenderId, TenantId};
+use domain::ids::{CampaignId, EventId, MessageId, SenderId, TenantId};
 use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use domain::retry::HELD_DELAY;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use crate::gate::Retired;
-use crate::limits::{DELIVER_LONGEST, EVENTS_PER_COMMIT_MOST, GIVE_BACK_DELAY, REDELIVERIES_MOST};
+use crate::limits::{
+    DELIVER_LONGEST, EVENTS_PER_COMMIT_MOST, FAST_ROOM, GIVE_BACK_DELAY, REDELIVERIES_MOST, SEND_QUEUE_MOST,
+};
 use crate::metrics::{Cause, Kind};
 use crate::partition::{Entry, OwnedPartition};
 use crate::registry::{Door, Registry, stop_all};
@@ -26,7 +28,7 @@ use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::receipt::Receipt;
 use crate::tenant::send_queue::SendMessage;
 use crate::tenant::supervisor::TenantHandle;
-use crate::tenant::{Notice, Shared, give_back};
+use crate::tenant::{Notice, Shared, World, give_back};
 
 /// Work for one tenant, as a delivery brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum Work {
         sender: SenderId,
         /// The queue they wait in.
         lane: Lane,
+        /// Their campaign, if they are of one: campaigns take turns at a number.
+        campaign: Option<CampaignId>,
         /// The messages, expected to be `queued`.
         messages: Vec<MessageId>,
     },
@@ -276,16 +280,22 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         Work::Send {
             sender,
             lane,
+            campaign,
             messages,
         } => {
+            let bulk = match lane {
+                Lane::Fast => None,
+                Lane::Bulk => Some(bulk_room(world, messages.len()).await?),
+            };
             let permit = world.send_queue.gate().admit(messages.len()).await?;
-            let (receipt, promise) = Receipt::new(messages.len(), permit);
+            let (receipt, promise) = Receipt::new(messages.len(), permit, bulk);
             if messages.is_empty() {
                 receipt.part_done();
             }
             world.send_queue.tell(SendMessage::Deliver {
                 sender: *sender,
                 lane: *lane,
+                campaign: *campaign,
                 messages: messages.clone(),
                 receipt,
             });
@@ -294,7 +304,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         Work::Events(events) => {
             let permit = world.billing.gate().admit(events.len()).await?;
             let parts = events.chunks(EVENTS_PER_COMMIT_MOST);
-            let (receipt, promise) = Receipt::new(parts.len(), permit);
+            let (receipt, promise) = Receipt::new(parts.len(), permit, None);
             if events.is_empty() {
                 receipt.part_done();
             }
@@ -307,6 +317,13 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
             Ok(promise)
         }
     }
+}
+
+/// Waits for room for a campaign's messages.
+async fn bulk_room(world: &World, messages: usize) -> Result<OwnedSemaphorePermit, Retired> {
+    let size = u32::try_from(messages.min(SEND_QUEUE_MOST - FAST_ROOM)).unwrap_or(u32::MAX);
+    let room = world.bulk_room.clone().acquire_many_owned(size).await;
+    room.map_err(|_| Retired)
 }
 
 async fn drain(handles: &[Arc<TenantHandle>], within: Duration) {

@@ -65,6 +65,7 @@ impl Publisher {
             tenant: self.tenant,
             sender: self.sender,
             lane: Lane::Bulk,
+            campaign: None,
             messages: ids.iter().copied().map(MessageId).collect(),
         })
         .await

@@ -6,12 +6,14 @@
 
 pub mod api_key;
 pub mod audit_chain;
+pub mod breaker;
 pub mod campaign;
 pub mod category;
 pub mod counts;
 pub mod dead_letter;
 pub mod hop;
 pub mod ids;
+pub mod in_flight;
 pub mod invariants;
 pub mod ledger;
 pub mod message;
@@ -26,4 +28,5 @@ pub mod rating;
 pub mod recipient;
 pub mod retry;
 pub mod signature;
+pub mod unknown;
 pub mod webhook;

@@ -10,14 +10,22 @@ pub enum ErrorClass {
     ThrottleNumber,
     /// Too much to this recipient in a short time: wait for them alone.
     ThrottlePair,
-    /// The app or the business account calls too often: wait.
+    /// The app calls too often: everything that leaves through it waits.
     ThrottleApp,
+    /// The business account calls too often: what leaves from its numbers waits.
+    ThrottleAccount,
+    /// Meta works on the number: it waits for a moment.
+    Maintenance,
     /// Meta restricts the number: pause what leaves from it.
     NumberHold,
     /// The number cannot send at all until somebody acts.
     NumberFatal,
+    /// Meta limits the tenant's account, and lifts that by itself: pause the tenant.
+    TenantHold,
     /// Token, permission, payment or account: pause the tenant.
     TenantFatal,
+    /// The template cannot be sent for a while: pause the campaign, try later.
+    TemplateHold,
     /// The template cannot be sent: pause the campaign.
     TemplateFatal,
     /// This recipient cannot get this message now.
@@ -28,22 +36,29 @@ pub enum ErrorClass {
     MessageFatal,
     /// It will probably work later.
     Transient,
+    /// Meta itself is down or overloaded: all wait.
+    Outage,
 }
 
 impl ErrorClass {
     /// Every class.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::ThrottleNumber,
         Self::ThrottlePair,
         Self::ThrottleApp,
+        Self::ThrottleAccount,
+        Self::Maintenance,
         Self::NumberHold,
         Self::NumberFatal,
+        Self::TenantHold,
         Self::TenantFatal,
+        Self::TemplateHold,
         Self::TemplateFatal,
         Self::RecipientTerminal,
         Self::RecipientOptedOut,
         Self::MessageFatal,
         Self::Transient,
+        Self::Outage,
     ];
 
     /// Gives the name used in metrics, logs and the API.
@@ -52,14 +67,19 @@ impl ErrorClass {
             Self::ThrottleNumber => "throttle_number",
             Self::ThrottlePair => "throttle_pair",
             Self::ThrottleApp => "throttle_app",
+            Self::ThrottleAccount => "throttle_account",
+            Self::Maintenance => "maintenance",
             Self::NumberHold => "number_hold",
             Self::NumberFatal => "number_fatal",
+            Self::TenantHold => "tenant_hold",
             Self::TenantFatal => "tenant_fatal",
+            Self::TemplateHold => "template_hold",
             Self::TemplateFatal => "template_fatal",
             Self::RecipientTerminal => "recipient_terminal",
             Self::RecipientOptedOut => "recipient_opted_out",
             Self::MessageFatal => "message_fatal",
             Self::Transient => "transient",
+            Self::Outage => "outage",
         }
     }
 
@@ -73,14 +93,26 @@ impl ErrorClass {
                 "Nothing to do: Meta limits how often one recipient is written to; it goes out later."
             }
             Self::ThrottleApp => "Nothing to do: Meta limits the app's calls; the message goes out later.",
+            Self::ThrottleAccount => {
+                "Nothing to do: Meta limits the account's calls; the message goes out later."
+            }
+            Self::Maintenance => {
+                "Nothing to do: Meta works on the number, mostly to raise its throughput; it goes on within minutes."
+            }
             Self::NumberHold => {
                 "Check the number's quality rating at Meta; resume the campaign when it has recovered."
             }
             Self::NumberFatal => {
                 "Check the number's registration, display name and verification at Meta, then resume."
             }
+            Self::TenantHold => {
+                "Meta limits the account for misclassified templates and lifts that by itself: correct them, then resume."
+            }
             Self::TenantFatal => {
                 "Renew the access token, or settle permissions, payment or the account's status at Meta, then resume."
+            }
+            Self::TemplateHold => {
+                "Meta does not take the template for a while: resume the campaign in some ten minutes."
             }
             Self::TemplateFatal => {
                 "Check the template's status, language and parameters at Meta, then resume or start a new campaign."
@@ -93,6 +125,7 @@ impl ErrorClass {
             }
             Self::MessageFatal => "Correct this recipient's values; the message was refused as malformed.",
             Self::Transient => "Nothing to do unless it ends as dead: then replay it when Meta works again.",
+            Self::Outage => "Nothing to do: Meta is not available; all wait and go on when it answers again.",
         }
     }
 
@@ -111,24 +144,46 @@ pub const fn classify(code: i32, transient: bool) -> ErrorClass {
     match code {
         130_429 => ErrorClass::ThrottleNumber,
         131_056 => ErrorClass::ThrottlePair,
-        4 | 17 | 613 | 80_007 | 80_008 | 134_101 | 132_069 => ErrorClass::ThrottleApp,
-        131_048 | 131_064 => ErrorClass::NumberHold,
-        131_045 | 133_010 | 133_006 | 33 | 131_037 => ErrorClass::NumberFatal,
+        4 | 17 | 613 => ErrorClass::ThrottleApp,
+        80_007 | 80_008 => ErrorClass::ThrottleAccount,
+        131_057 | 2_494_100 => ErrorClass::Maintenance,
+        131_048 | 133_016 => ErrorClass::NumberHold,
+        131_045 | 133_010 | 133_006 | 33 | 131_037 | 803 => ErrorClass::NumberFatal,
+        131_064 => ErrorClass::TenantHold,
         0 | 3 | 10 | 104 | 190 | 200..=299 | 368 | 131_005 | 131_031 | 131_042 | 134_011 => {
             ErrorClass::TenantFatal
         }
+        134_101 | 132_069 => ErrorClass::TemplateHold,
         132_000 | 132_001 | 132_007 | 132_015 | 132_016 | 132_068 | 131_063 | 131_055 | 134_100 | 134_102 => {
             ErrorClass::TemplateFatal
         }
         131_050 => ErrorClass::RecipientOptedOut,
-        130_497 | 131_049 | 130_472 | 131_026 | 131_021 | 131_030 | 130_403 | 131_062 | 131_036 | 137_000
-        | 131_047 => ErrorClass::RecipientTerminal,
-        132_005 | 132_008 | 132_012 | 132_018 | 100 | 131_008 | 131_009 | 131_051 | 131_052 | 135_000 => {
+        130_497 | 131_049 | 130_472 | 131_026 | 131_021 | 131_030 | 130_403 | 131_062 | 131_036 | 137_000 => {
+            ErrorClass::RecipientTerminal
+        }
+        132_005 | 132_008 | 132_012 | 132_018 | 100 | 131_008 | 131_009 | 131_047 | 131_051 | 131_052 => {
             ErrorClass::MessageFatal
         }
-        2 | 131_000 | 131_016 | 133_004 | 131_053 | 131_057 | 2_494_100 => ErrorClass::Transient,
+        2 | 131_016 | 133_004 => ErrorClass::Outage,
+        131_000 | 131_053 | 135_000 => ErrorClass::Transient,
         _ if transient => ErrorClass::Transient,
         _ => ErrorClass::MessageFatal,
+    }
+}
+
+/// Attempts that count before a message with a transient error is given up, unless its code has a bound of its own.
+pub const ATTEMPTS_MOST: u32 = 5;
+
+/// Gives how many attempts that count a message may have with this code: Meta's own advice where there is some.
+pub const fn attempts_most(code: i32) -> u32 {
+    match code {
+        // Three repetitions: what has failed four times with an unknown error fails again.
+        1 | 131_000 => 4,
+        // A file that three attempts could not fetch is not there.
+        131_053 => 3,
+        // Mostly malformed, now and then a hiccup.
+        135_000 => 2,
+        _ => ATTEMPTS_MOST,
     }
 }
 
@@ -136,23 +191,77 @@ pub const fn classify(code: i32, transient: bool) -> ErrorClass {
 mod tests {
     use super::*;
 
+    /// Each row of the table of codes collected from Meta's page, with what it asks for.
+    const TABLE: [(&[i32], bool, ErrorClass); 20] = [
+        (&[0, 190, 104, 3], false, ErrorClass::TenantFatal),
+        (&[10, 200, 250, 299, 131_005, 368], false, ErrorClass::TenantFatal),
+        (&[131_031, 131_042, 134_011], false, ErrorClass::TenantFatal),
+        (&[131_064], false, ErrorClass::TenantHold),
+        (&[4, 17, 613], true, ErrorClass::ThrottleApp),
+        (&[80_007, 80_008], true, ErrorClass::ThrottleAccount),
+        (&[130_429], false, ErrorClass::ThrottleNumber),
+        (&[131_056], true, ErrorClass::ThrottlePair),
+        (&[131_048, 133_016], true, ErrorClass::NumberHold),
+        (
+            &[131_045, 133_010, 133_006, 33, 131_037, 803],
+            false,
+            ErrorClass::NumberFatal,
+        ),
+        (&[131_057, 2_494_100], true, ErrorClass::Maintenance),
+        (&[131_050], false, ErrorClass::RecipientOptedOut),
+        (
+            &[
+                131_049, 130_472, 131_026, 131_021, 131_030, 130_403, 131_062, 137_000, 131_036, 130_497,
+            ],
+            true,
+            ErrorClass::RecipientTerminal,
+        ),
+        (
+            &[
+                132_000, 132_001, 132_007, 132_015, 132_016, 132_068, 131_063, 131_055, 134_100, 134_102,
+            ],
+            true,
+            ErrorClass::TemplateFatal,
+        ),
+        (&[134_101, 132_069], false, ErrorClass::TemplateHold),
+        (
+            &[
+                132_005, 132_008, 132_012, 132_018, 100, 131_008, 131_009, 131_051, 131_052, 131_047,
+            ],
+            true,
+            ErrorClass::MessageFatal,
+        ),
+        (&[2, 131_016, 133_004], false, ErrorClass::Outage),
+        (&[131_000, 131_053, 135_000], false, ErrorClass::Transient),
+        (&[1, 999_999], true, ErrorClass::Transient),
+        (&[1, 999_999], false, ErrorClass::MessageFatal),
+    ];
+
     #[test]
-    fn each_kind_of_limit_has_a_scope_of_its_own() {
-        assert_eq!(classify(130_429, false), ErrorClass::ThrottleNumber);
-        assert_eq!(classify(131_056, true), ErrorClass::ThrottlePair);
-        assert_eq!(classify(80_007, false), ErrorClass::ThrottleApp);
-        assert_eq!(classify(131_048, true), ErrorClass::NumberHold);
+    fn each_code_of_metas_table_has_its_class() {
+        for (codes, transient, class) in TABLE {
+            for &code in codes {
+                assert_eq!(classify(code, transient), class, "{code}");
+            }
+        }
+        let classed: Vec<_> = TABLE.iter().map(|(_, _, class)| *class).collect();
+        assert!(ErrorClass::ALL.iter().all(|class| classed.contains(class)));
     }
 
     #[test]
-    fn a_capped_recipient_is_never_retried() {
-        assert_eq!(classify(131_049, true), ErrorClass::RecipientTerminal);
+    fn names_are_unlike_and_each_class_has_an_advice() {
+        let mut names: Vec<_> = ErrorClass::ALL.iter().map(|class| class.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ErrorClass::ALL.len());
+        assert!(ErrorClass::ALL.iter().all(|class| class.advice().ends_with('.')));
     }
 
     #[test]
-    fn an_unknown_code_is_retried_only_if_meta_calls_it_transient() {
-        assert_eq!(classify(999_999, true), ErrorClass::Transient);
-        assert_eq!(classify(999_999, false), ErrorClass::MessageFatal);
-        assert_eq!(classify(1, true), ErrorClass::Transient);
+    fn codes_with_a_bound_of_their_own_are_given_up_sooner() {
+        assert_eq!(
+            [1, 131_000, 131_053, 135_000, 2].map(attempts_most),
+            [4, 4, 3, 2, ATTEMPTS_MOST]
+        );
     }
 }

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
 use crate::recipient::Recipient;
 
 /// Nanoseconds in a second.
@@ -14,8 +16,10 @@ const SECOND: u64 = 1_000_000_000;
 pub const PAIR_INTERVAL_NS: u64 = 6 * SECOND;
 /// ... of which 45 may be borrowed (Meta's throughput page, copy of 2026-05-21).
 pub const PAIR_BURST: u64 = 45;
-/// Pairs remembered at most; beyond it the oldest are forgotten, which can only let a message through early.
+/// Pairs remembered at most; beyond it all are forgotten, which can only let a message through early.
 pub const PAIRS_REMEMBERED: usize = 100_000;
+/// Pairs beyond which those that have nothing left of their burst to pay back are looked for and forgotten.
+const PAIRS_SWEPT_FROM: usize = 1_024;
 
 /// One limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +41,10 @@ impl Gcra {
         }
     }
 
-    /// Makes it start at `now` with no burst to spend.
+    /// Makes it start at `now` with no burst to spend: the first permit comes one interval later, so that no number of
+    /// restarts adds up to more than the rate.
     pub const fn empty_at(mut self, now: u64) -> Self {
-        self.arrival = now + self.tolerance;
+        self.arrival = now + self.tolerance + self.interval;
         self
     }
 
@@ -59,6 +64,16 @@ impl Gcra {
     /// Tells how many nanoseconds are left until the next permit.
     pub const fn next_free_in(&self, now: u64) -> u64 {
         self.arrival.saturating_sub(now).saturating_sub(self.tolerance)
+    }
+
+    /// Takes back permits that were not used.
+    pub const fn give_back(&mut self, count: u64) {
+        self.arrival = self.arrival.saturating_sub(count.saturating_mul(self.interval));
+    }
+
+    /// Gives no permit before a moment, and no burst right after it.
+    pub fn hold_until(&mut self, moment: u64) {
+        self.arrival = self.arrival.max(moment.saturating_add(self.tolerance));
     }
 
     /// Changes the interval and keeps what has been spent.
@@ -82,27 +97,82 @@ impl Gcra {
 /// The pair limits of one number.
 #[derive(Debug, Default)]
 pub struct PairLimiter {
-    pairs: HashMap<Recipient, Gcra>,
+    pairs: HashMap<PairKey, Pair>,
+    sweep_at: usize,
+}
+
+/// One pair.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    limiter: Gcra,
+    /// Until when its permits are spoken for by messages that were told to come back.
+    promised: u64,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            limiter: Gcra::new(PAIR_INTERVAL_NS, PAIR_BURST),
+            promised: 0,
+        }
+    }
+}
+
+/// Stands for a recipient without naming them: limits are stored where no personal data belongs.
+pub type PairKey = u64;
+
+/// Gives what a recipient is remembered by.
+pub fn pair_key(recipient: &Recipient) -> PairKey {
+    let digest = Sha256::digest(recipient.to_string().as_bytes());
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
 
 impl PairLimiter {
-    /// Takes a permit for the recipient, or tells how many nanoseconds are left until there is one.
+    /// Takes a permit for the recipient, or tells in how many nanoseconds to come back. Each who is sent away is given a time
+    /// of their own, so that of many messages to one recipient none comes in vain.
     ///
     /// # Errors
     /// The wait, when there is no permit now.
-    pub fn take(&mut self, recipient: &Recipient, now: u64) -> Result<(), u64> {
-        if self.pairs.len() >= PAIRS_REMEMBERED && !self.pairs.contains_key(recipient) {
-            self.pairs.retain(|_, limiter| limiter.arrival > now);
-            if self.pairs.len() >= PAIRS_REMEMBERED {
-                self.pairs.clear();
-            }
+    pub fn take(&mut self, recipient: PairKey, now: u64) -> Result<(), u64> {
+        self.sweep(now);
+        let pair = self.pairs.entry(recipient).or_default();
+        if pair.limiter.take_up_to(now, 1) > 0 {
+            return Ok(());
         }
-        let fresh = Gcra::new(PAIR_INTERVAL_NS, PAIR_BURST);
-        let limiter = self.pairs.entry(recipient.clone()).or_insert(fresh);
-        match limiter.take_up_to(now, 1) {
-            0 => Err(limiter.next_free_in(now)),
-            _ => Ok(()),
+        let free = pair.promised.max(now + pair.limiter.next_free_in(now));
+        pair.promised = free + PAIR_INTERVAL_NS;
+        Err(free - now)
+    }
+
+    /// Gives up to `most` pairs that have sent several messages lately, with their arrival times, to be stored.
+    pub fn in_debt(&self, now: u64, most: usize) -> Vec<(PairKey, u64)> {
+        let in_debt = self.pairs.iter();
+        let in_debt = in_debt.filter(|(_, pair)| pair.limiter.arrival > now + PAIR_INTERVAL_NS);
+        in_debt
+            .map(|(key, pair)| (*key, pair.limiter.arrival))
+            .take(most)
+            .collect()
+    }
+
+    /// Goes on from stored arrival times.
+    pub fn resume_at(&mut self, pairs: impl IntoIterator<Item = (PairKey, u64)>) {
+        for (key, arrival) in pairs {
+            self.pairs.entry(key).or_default().limiter.resume_at(arrival);
         }
+    }
+
+    fn sweep(&mut self, now: u64) {
+        if self.pairs.len() < self.sweep_at.max(PAIRS_SWEPT_FROM) {
+            return;
+        }
+        self.pairs.retain(|_, pair| pair.limiter.arrival > now);
+        if self.pairs.len() >= PAIRS_REMEMBERED {
+            self.pairs.clear();
+        }
+        self.sweep_at = self.pairs.len() * 2;
     }
 }
 
@@ -190,19 +260,45 @@ mod tests {
     #[test]
     fn an_empty_start_has_no_burst() {
         let mut limiter = Gcra::new(SECOND, 5).empty_at(100 * SECOND);
-        assert_eq!(limiter.take_up_to(100 * SECOND, 5), 1);
-        assert_eq!(limiter.take_up_to(100 * SECOND, 5), 0);
+        assert_eq!(limiter.take_up_to(101 * SECOND - 1, 5), 0);
+        assert_eq!(limiter.take_up_to(101 * SECOND, 5), 1);
+        assert_eq!(limiter.take_up_to(101 * SECOND, 5), 0);
+    }
+
+    #[test]
+    fn a_hold_ends_without_a_burst_and_what_is_given_back_can_be_taken_again() {
+        let mut limiter = Gcra::new(SECOND, 5);
+        limiter.hold_until(10 * SECOND);
+        assert_eq!(limiter.take_up_to(10 * SECOND - 1, 5), 0);
+        assert_eq!(limiter.next_free_in(0), 10 * SECOND);
+        assert_eq!(limiter.take_up_to(10 * SECOND, 5), 1);
+        limiter.give_back(1);
+        assert_eq!(limiter.take_up_to(10 * SECOND, 5), 1);
     }
 
     #[test]
     fn metas_pair_limit_lends_45_and_then_asks_six_seconds_each() {
         let mut pairs = PairLimiter::default();
         let recipient: Recipient = "+5511987654321".parse().expect("a phone number");
-        (0..45).for_each(|_| pairs.take(&recipient, 0).expect("within the burst"));
-        assert_eq!(pairs.take(&recipient, 0), Err(PAIR_INTERVAL_NS));
-        pairs
-            .take(&recipient, PAIR_INTERVAL_NS)
-            .expect("after six seconds");
+        let key = pair_key(&recipient);
+        (0..45).for_each(|_| pairs.take(key, 0).expect("within the burst"));
+        assert_eq!(pairs.take(key, 0), Err(PAIR_INTERVAL_NS));
+        assert_eq!(pairs.take(key, 0), Err(2 * PAIR_INTERVAL_NS), "a time of its own");
+        let mut restarted = PairLimiter::default();
+        restarted.resume_at(pairs.in_debt(0, 10));
+        assert_eq!(restarted.take(key, 0), Err(PAIR_INTERVAL_NS));
+        pairs.take(key, PAIR_INTERVAL_NS).expect("after six seconds");
+        pairs.take(key + 1, 0).expect("a neighbour");
+    }
+
+    #[test]
+    fn pairs_that_owe_nothing_are_forgotten() {
+        let mut pairs = PairLimiter::default();
+        for number in 0..100_000 {
+            let now = number * SECOND / 80;
+            pairs.take(number, now).expect("each its first");
+        }
+        assert!(pairs.pairs.len() <= 2 * PAIRS_SWEPT_FROM, "{}", pairs.pairs.len());
     }
 
     #[test]
@@ -230,6 +326,37 @@ mod tests {
                 now += pause;
                 taken += limiter.take_up_to(now, wanted);
                 prop_assert!(taken <= burst + now / (SECOND / per_second));
+            }
+        }
+
+        /// Each incarnation knows nothing of the ones before it, or no more than was stored at some time.
+        #[test]
+        fn no_window_holds_more_over_any_schedule_of_crashes(
+            steps in proptest::collection::vec((0_u64..SECOND / 2, 1_u64..40, 0_u8..6), 1..120),
+            per_second in 1_u64..1_000,
+            burst in 1_u64..100,
+        ) {
+            let interval = SECOND / per_second;
+            let mut limiter = Gcra::new(interval, burst).empty_at(0);
+            let (mut now, mut stored) = (0, None);
+            let mut taken: Vec<(u64, u64)> = Vec::new();
+            for (pause, wanted, what) in steps {
+                now += pause;
+                match what {
+                    0 => {
+                        limiter = Gcra::new(interval, burst).empty_at(now);
+                        stored.iter().for_each(|arrival| limiter.resume_at(*arrival));
+                    }
+                    1 => stored = Some(limiter.arrival()),
+                    _ => taken.push((now, limiter.take_up_to(now, wanted))),
+                }
+            }
+            for (first, (from, _)) in taken.iter().enumerate() {
+                let mut sum = 0;
+                for (until, count) in &taken[first..] {
+                    sum += count;
+                    prop_assert!(sum <= burst + (until - from) / interval, "{} in {} ns", sum, until - from);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::base64;
+use crate::faults::Faults;
 
 /// An error as the Graph API answers it.
 #[derive(Clone, Debug)]
@@ -18,11 +19,17 @@ pub(crate) struct GraphError {
     message: Cow<'static, str>,
     details: Option<Cow<'static, str>>,
     transient: bool,
+    /// Seconds for `Retry-After`.
+    pub(crate) retry_after_s: Option<u64>,
+    /// Minutes for `X-Business-Use-Case-Usage`.
+    pub(crate) regain_access_min: Option<u64>,
 }
 
 /// HTTP status and title by code; statuses as in the reference, section 2.
 const CATALOG: &[(u32, u16, &str)] = &[
     (2, 503, "Service temporarily unavailable"),
+    (4, 429, "Application request limit reached"),
+    (80007, 429, "Rate limit issues"),
     (130429, 429, "Rate limit hit"),
     (131000, 500, "Something went wrong"),
     (131008, 400, "Required parameter is missing"),
@@ -78,7 +85,9 @@ impl GraphError {
             subcode: None,
             message: format!("(#{code}) {}", title(code)).into(),
             details: Some(details.into()),
-            transient: matches!(code, 2 | 130429 | 131000 | 131016 | 131056),
+            transient: matches!(code, 2 | 4 | 80007 | 130429 | 131000 | 131016 | 131056),
+            retry_after_s: None,
+            regain_access_min: None,
         }
     }
 
@@ -135,6 +144,8 @@ impl GraphError {
             message: message.into(),
             details: None,
             transient: false,
+            retry_after_s: None,
+            regain_access_min: None,
         }
     }
 
@@ -142,6 +153,16 @@ impl GraphError {
     pub(crate) fn with_status(self, status: Option<u16>) -> Self {
         Self {
             status: status.unwrap_or(self.status),
+            ..self
+        }
+    }
+
+    /// The same error with the waits that the fault plan asks for.
+    pub(crate) fn with_waits(self, faults: &Faults) -> Self {
+        let set = |value: u64| (value > 0).then_some(value);
+        Self {
+            retry_after_s: set(faults.retry_after_s),
+            regain_access_min: set(faults.regain_access_min),
             ..self
         }
     }

@@ -5,6 +5,7 @@
 pub(crate) enum Question {
     TransientError,
     TransientCode,
+    Refused,
     NonJson,
     LostAnswer,
     AnswerDelay,
@@ -41,6 +42,7 @@ impl Question {
             Self::LatencyRead => 14,
             Self::Late(status) => 0x100 | u64::from(status),
             Self::Duplicated(status) => 0x200 | u64::from(status),
+            Self::Refused => 15,
             Self::Split(status) => 0x300 | u64::from(status),
         }
     }

@@ -15,6 +15,14 @@ pub struct Faults {
     pub transient_error_share: f64,
     /// The first so many calls for each recipient get a transient error.
     pub transient_first_attempts: u32,
+    /// Calls refused with `refused_code`. Nothing is sent.
+    pub refused_share: f64,
+    /// The error code of those; 131000 unless set.
+    pub refused_code: Option<u32>,
+    /// Seconds that errors ask to wait in `Retry-After`; 0 sends no such header.
+    pub retry_after_s: u64,
+    /// Minutes that errors tell in `X-Business-Use-Case-Usage` until access is regained; 0 sends no such header.
+    pub regain_access_min: u64,
     /// Calls answered with a gateway's HTML page, HTTP 502. Nothing is sent.
     pub non_json_share: f64,
     /// Calls accepted and sent whose answer is lost: the connection closes without one.
@@ -62,6 +70,7 @@ impl Faults {
     pub(crate) fn check(&self) -> Result<(), String> {
         let shares = [
             ("transient_error_share", self.transient_error_share),
+            ("refused_share", self.refused_share),
             ("non_json_share", self.non_json_share),
             ("lost_answer_share", self.lost_answer_share),
             ("failed_share", self.failed_share),

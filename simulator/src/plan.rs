@@ -30,6 +30,10 @@ pub(crate) fn fate(faults: &Faults, dice: Dice, recipient: &str, attempt: u32) -
     {
         return Fate::Refused(transient_error(dice));
     }
+    if dice.says(Question::Refused, faults.refused_share) {
+        let code = faults.refused_code.unwrap_or(131000);
+        return Fate::Refused(GraphError::new(code, "Refused by the fault plan."));
+    }
     if dice.says(Question::NonJson, faults.non_json_share) {
         return Fate::Gateway;
     }

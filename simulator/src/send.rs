@@ -52,7 +52,7 @@ pub(crate) async fn send(shared: &Shared, number_id: &str, body: &Bytes) -> Outc
     };
     let decision = match decide(shared, number, &send) {
         Ok(decision) => decision,
-        Err(error) => return Outcome::Error(error),
+        Err(error) => return Outcome::Error(error.with_waits(&shared.state().faults)),
     };
     if !decision.delay.is_zero() {
         tokio::time::sleep(decision.delay).await;
@@ -63,7 +63,7 @@ pub(crate) async fn send(shared: &Shared, number_id: &str, body: &Bytes) -> Outc
             Outcome::Lost
         }
         Fate::Accepted { lost: false } => Outcome::Answer(accepted(&send, decision.run, decision.index)),
-        Fate::Refused(error) => Outcome::Error(error),
+        Fate::Refused(error) => Outcome::Error(error.with_waits(&shared.state().faults)),
         Fate::Gateway => Outcome::Gateway,
     }
 }

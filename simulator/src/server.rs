@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -145,11 +145,7 @@ async fn handle(
     };
     match graph(shared, &parts, segments, &query, &body).await {
         Outcome::Answer(body) => Ok(answer(200, "application/json; charset=UTF-8", body)),
-        Outcome::Error(error) => Ok(answer(
-            error.status,
-            "application/json; charset=UTF-8",
-            error.body(),
-        )),
+        Outcome::Error(error) => Ok(refusal(&error)),
         Outcome::Gateway => Ok(answer(502, "text/html", GATEWAY_PAGE.into())),
         Outcome::Lost => Err(AnswerLost),
     }
@@ -232,17 +228,28 @@ fn url(parts: &Parts) -> String {
     format!("http://{host}{}", parts.uri.path())
 }
 
+/// An error, with the headers that tell how long to wait.
+fn refusal(error: &GraphError) -> Response<Full<Bytes>> {
+    let mut response = answer(error.status, "application/json; charset=UTF-8", error.body());
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(minutes) = error.regain_access_min {
+        let usage = json!({"0": [{"type": "whatsapp", "call_count": 100, "total_cputime": 25, "total_time": 25,
+            "estimated_time_to_regain_access": minutes}]});
+        if let Ok(usage) = HeaderValue::from_str(&usage.to_string()) {
+            headers.insert("x-business-use-case-usage", usage);
+        }
+    }
+    response
+}
+
 fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(content_type),
-    );
-    headers.insert(
-        "facebook-api-version",
-        hyper::header::HeaderValue::from_static("v26.0"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("facebook-api-version", HeaderValue::from_static("v26.0"));
     response
 }

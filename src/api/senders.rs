@@ -19,8 +19,8 @@ use super::limits::{ACCESS_TOKEN_LONGEST, META_ID_LONGEST, SENDER_RATE_MOST, SEN
 use super::pagination::Page;
 use super::query::query;
 use super::reply::{self, Answer, finish};
-use crate::storage::StorageError;
 use crate::storage::senders::{self, NewSender, SenderChange, StoredSender};
+use crate::storage::{StorageError, Transaction};
 
 /// A number to add.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,6 +37,12 @@ pub(super) struct SenderBody {
     /// Meta's throughput for it: 1 to 1,000; 80 if absent.
     #[serde(default)]
     messages_per_second: Option<i32>,
+    /// Meta's id of the business portfolio that it belongs to.
+    #[serde(default)]
+    portfolio_id: Option<String>,
+    /// How many people the portfolio may reach in 24 hours, over all of its numbers; 0 for no limit. Counted from when it is set.
+    #[serde(default)]
+    messaging_limit: Option<i32>,
 }
 
 /// What may change of a number.
@@ -52,6 +58,12 @@ pub(super) struct SenderPatch {
     /// The number as people know it.
     #[serde(default)]
     display_phone_number: Option<String>,
+    /// Meta's id of the business portfolio that it belongs to.
+    #[serde(default)]
+    portfolio_id: Option<String>,
+    /// How many people the portfolio may reach in 24 hours, over all of its numbers; 0 for no limit.
+    #[serde(default)]
+    messaging_limit: Option<i32>,
 }
 
 /// A number.
@@ -67,6 +79,10 @@ pub(super) struct SenderView {
     display_phone_number: String,
     /// Meta's throughput for it.
     messages_per_second: i32,
+    /// Meta's id of its business portfolio, if it is known.
+    portfolio_id: Option<String>,
+    /// How many people the portfolio may reach in 24 hours, if that is limited.
+    messaging_limit: Option<i32>,
     /// `active`, `held` or `token_invalid`.
     state: String,
     /// When it was added.
@@ -82,6 +98,8 @@ impl From<StoredSender> for SenderView {
             waba_id: stored.waba_id,
             display_phone_number: stored.display_phone_number,
             messages_per_second: stored.messages_per_second,
+            portfolio_id: stored.portfolio_id,
+            messaging_limit: stored.messaging_limit,
             state: stored.state,
             created_at: stored.created_at,
         }
@@ -138,7 +156,7 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 /// Adds a number.
 #[utoipa::path(post, path = "/v1/senders", tag = "senders", request_body = SenderBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
-    responses((status = 201, body = SenderView), (status = 409, description = "Another tenant has this number"),
+    responses((status = 201, body = SenderView), (status = 409, description = "Another tenant has this number or portfolio"),
         (status = 422, description = "A value cannot be taken")), security(("api_key" = [])))]
 pub(super) async fn add(
     context: Context,
@@ -157,6 +175,12 @@ pub(super) async fn add(
         META_ID_LONGEST,
     )?;
     check_text("access_token", &value.access_token, ACCESS_TOKEN_LONGEST)?;
+    check_portfolio(value.portfolio_id.as_deref(), value.messaging_limit)?;
+    if value.messaging_limit.is_some() && value.portfolio_id.is_none() {
+        return Err(ApiError::invalid(
+            "messaging_limit: name the portfolio_id that it limits",
+        ));
+    }
     let mut first = match Once::begin(&context, tenant, key, "POST /v1/senders", sha256).await? {
         Once::First(first) => first,
         Once::Repeated(answer) => return Ok(answer),
@@ -168,7 +192,14 @@ pub(super) async fn add(
         display_phone_number: &value.display_phone_number,
         access_token: &value.access_token,
         messages_per_second: rate,
+        portfolio_id: value.portfolio_id.as_deref(),
     };
+    if let Some(portfolio) = &value.portfolio_id
+        && !senders::keep_portfolio(&mut first.transaction, tenant, portfolio, value.messaging_limit).await?
+    {
+        first.transaction.rollback().await?;
+        return Err(foreign_portfolio());
+    }
     match senders::insert(&mut first.transaction, tenant, &new).await {
         Ok(stored) => first.answer(StatusCode::CREATED, &SenderView::from(stored)).await,
         Err(StorageError::Duplicate { .. }) => {
@@ -178,6 +209,20 @@ pub(super) async fn add(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn check_portfolio(portfolio: Option<&str>, messaging_limit: Option<i32>) -> Result<(), ApiError> {
+    portfolio.map_or(Ok(()), |id| check_text("portfolio_id", id, META_ID_LONGEST))?;
+    match messaging_limit {
+        Some(limit) if limit < 0 => Err(ApiError::invalid(
+            "messaging_limit: at least 1, or 0 for no limit",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn foreign_portfolio() -> ApiError {
+    ApiError::conflict("this portfolio_id is another tenant's; a portfolio belongs to one tenant")
 }
 
 fn check_text(field: &str, text: &str, longest: usize) -> Result<(), ApiError> {
@@ -197,6 +242,27 @@ fn check_rate(rate: i32) -> Result<(), ApiError> {
     }
 }
 
+/// Follows a change of the number's portfolio, or of its limit.
+async fn change_portfolio(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    sender: SenderId,
+    patch: &SenderPatch,
+) -> Result<(), ApiError> {
+    let portfolio = match (&patch.portfolio_id, patch.messaging_limit) {
+        (Some(portfolio), _) => portfolio.clone(),
+        (None, None) => return Ok(()),
+        (None, Some(_)) => senders::portfolio_of(transaction, tenant, sender)
+            .await?
+            .ok_or_else(|| ApiError::invalid("messaging_limit: name the portfolio_id that it limits"))?,
+    };
+    if senders::keep_portfolio(transaction, tenant, &portfolio, patch.messaging_limit).await? {
+        Ok(())
+    } else {
+        Err(foreign_portfolio())
+    }
+}
+
 /// Lists the tenant's numbers, the newest first.
 #[utoipa::path(get, path = "/v1/senders", tag = "senders", params(PageQuery),
     responses((status = 200, body = crate::api::pagination::Listed<SenderView>, description = "A page")), security(("api_key" = [])))]
@@ -211,7 +277,8 @@ pub(super) async fn list(context: Context, tenant: TenantId, query: PageQuery) -
 /// Changes a number: renews its token, or follows a change of its throughput at Meta.
 #[utoipa::path(patch, path = "/v1/senders/{id}", tag = "senders", request_body = SenderPatch,
     params(("id" = Uuid, Path)),
-    responses((status = 200, body = SenderView), (status = 404, description = "There is no such sender")),
+    responses((status = 200, body = SenderView), (status = 404, description = "There is no such sender"),
+        (status = 409, description = "Another tenant has this portfolio")),
     security(("api_key" = [])))]
 pub(super) async fn change(context: Context, tenant: TenantId, id: Uuid, body: Json<SenderPatch>) -> Answer {
     let patch = body.value;
@@ -226,12 +293,18 @@ pub(super) async fn change(context: Context, tenant: TenantId, id: Uuid, body: J
         &patch.display_phone_number,
         META_ID_LONGEST,
     )?;
+    check_portfolio(patch.portfolio_id.as_deref(), patch.messaging_limit)?;
     let change = SenderChange {
         access_token: patch.access_token.as_deref(),
         messages_per_second: patch.messages_per_second,
         display_phone_number: patch.display_phone_number.as_deref(),
+        portfolio_id: patch.portfolio_id.as_deref(),
     };
     let mut transaction = context.app_rw.begin_for(tenant).await?;
+    if let Err(refused) = change_portfolio(&mut transaction, tenant, SenderId(id), &patch).await {
+        transaction.rollback().await?;
+        return Err(refused);
+    }
     let stored = senders::change(&mut transaction, tenant, SenderId(id), &change).await?;
     transaction.commit().await?;
     reply::ok(&SenderView::from(

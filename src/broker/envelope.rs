@@ -1,6 +1,6 @@
 //! What travels through an inbox: ids only. Losing one, or getting it twice, is harmless.
 
-use domain::ids::{EventId, MessageId, SenderId, TenantId};
+use domain::ids::{CampaignId, EventId, MessageId, SenderId, TenantId};
 use domain::message::Lane;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -21,6 +21,8 @@ pub enum Envelope {
         sender: SenderId,
         /// Which lane they take.
         lane: Lane,
+        /// Their campaign, if they are of one: campaigns take turns at a number.
+        campaign: Option<CampaignId>,
         /// Which.
         messages: Vec<MessageId>,
     },
@@ -47,6 +49,8 @@ enum Wire {
         tenant: Uuid,
         sender: Uuid,
         lane: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        campaign: Option<Uuid>,
         messages: Vec<Uuid>,
     },
     Events {
@@ -64,11 +68,13 @@ impl Envelope {
                 tenant,
                 sender,
                 lane,
+                campaign,
                 messages,
             } => Wire::Send {
                 tenant: tenant.0,
                 sender: sender.0,
                 lane: lane.as_str().to_owned(),
+                campaign: campaign.map(|campaign| campaign.0),
                 messages: messages.iter().map(|message| message.0).collect(),
             },
             Self::Events { tenant, events } => Wire::Events {
@@ -91,6 +97,7 @@ impl Envelope {
                 tenant,
                 sender,
                 lane,
+                campaign,
                 messages,
             } => Self::Send {
                 tenant: TenantId(tenant),
@@ -98,6 +105,7 @@ impl Envelope {
                 lane: lane
                     .parse()
                     .map_err(|_| Undecodable(format!("there is no lane {lane:?}")))?,
+                campaign: campaign.map(CampaignId),
                 messages: messages.into_iter().map(MessageId).collect(),
             },
             Wire::Events { tenant, events } => Self::Events {
@@ -116,15 +124,17 @@ impl Envelope {
                     tenant,
                     sender,
                     lane,
+                    campaign,
                     messages,
                 },
                 Self::Send {
                     tenant: also,
                     sender: from,
                     lane: on,
+                    campaign: of,
                     messages: more,
                 },
-            ) if (&*tenant, &*sender, &*lane) == (also, from, on)
+            ) if (&*tenant, &*sender, &*lane, &*campaign) == (also, from, on, of)
                 && messages.len() + more.len() <= SENDS_MOST =>
             {
                 messages.extend(more);
@@ -155,7 +165,8 @@ mod tests {
         let sent = Envelope::Send {
             tenant,
             sender: SenderId(Uuid::now_v7()),
-            lane: Lane::Fast,
+            lane: Lane::Bulk,
+            campaign: Some(CampaignId(Uuid::now_v7())),
             messages: vec![MessageId(Uuid::now_v7())],
         };
         for envelope in [
@@ -168,6 +179,22 @@ mod tests {
         ] {
             assert_eq!(Envelope::from_bytes(&envelope.to_bytes()).unwrap(), envelope);
         }
+    }
+
+    #[test]
+    fn an_envelope_of_an_older_program_names_no_campaign() {
+        let id = Uuid::now_v7();
+        let old =
+            format!(r#"{{"kind":"send","tenant":"{id}","sender":"{id}","lane":"bulk","messages":["{id}"]}}"#);
+        let read = Envelope::from_bytes(old.as_bytes()).unwrap();
+        assert!(matches!(
+            read,
+            Envelope::Send {
+                campaign: None,
+                lane: Lane::Bulk,
+                ..
+            }
+        ));
     }
 
     #[test]

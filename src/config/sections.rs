@@ -135,6 +135,7 @@ pub struct Pipeline {
     pub unapplied_for_most_ms: u64,
     pub passivate_after_ms: u64,
     pub drain_seconds: u64,
+    pub history_after_seconds: u64,
 }
 
 /// Logs.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::ports::{Answer, Claimed, Meta, Refusal, SendOutcome};
 use bytes::Bytes;
+use domain::unknown::UnknownCause;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::templates::Page;
-use super::{FoundTemplate, Lease, answer};
+use super::{FoundTemplate, Lease, answer, history};
 use crate::config;
 use crate::content;
 use crate::storage::sender_directory::{Sender, SenderDirectory};
@@ -57,9 +58,9 @@ pub struct Licence {
 /// How a call failed.
 enum Failed {
     /// There was no connection: it never left.
-    NotSent(String),
+    Unreachable(String),
     /// It may have left.
-    Unknown(String),
+    Unknown(UnknownCause, String),
 }
 
 impl Client {
@@ -93,21 +94,24 @@ impl Client {
             let response = self.http.request(request).await.map_err(|error| {
                 let reason = describe(&error);
                 if error.is_connect() {
-                    Failed::NotSent(reason)
+                    Failed::Unreachable(reason)
                 } else {
-                    Failed::Unknown(reason)
+                    Failed::Unknown(UnknownCause::ConnectionLost, reason)
                 }
             })?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_MOST)
-                .collect()
-                .await
-                .map_err(|error| Failed::Unknown(format!("the answer broke off: {error}")))?;
+            let body = Limited::new(body, ANSWER_MOST).collect().await.map_err(|error| {
+                let reason = format!("the answer broke off: {error}");
+                Failed::Unknown(UnknownCause::ConnectionLost, reason)
+            })?;
             Ok((head.status, head.headers, body.to_bytes()))
         };
         match tokio::time::timeout(self.timeout, answered).await {
             Ok(result) => result,
-            Err(_) => Err(Failed::Unknown(format!("no answer within {:?}", self.timeout))),
+            Err(_) => {
+                let reason = format!("no answer within {:?}", self.timeout);
+                Err(Failed::Unknown(UnknownCause::NoAnswer, reason))
+            }
         }
     }
 
@@ -118,15 +122,15 @@ impl Client {
             .body(Full::new(Bytes::from(body)));
         let request = match request {
             Ok(request) => request,
-            Err(error) => return not_sent(format!("the request cannot be made: {error}")),
+            Err(error) => return not_begun(format!("the request cannot be made: {error}")),
         };
         if let Err(reason) = self.may_leave(deadline) {
-            return not_sent(reason);
+            return not_begun(reason);
         }
         match self.call(request).await {
             Ok((status, headers, body)) => answer::read(status, &headers, &body),
-            Err(Failed::NotSent(reason)) => not_sent(reason),
-            Err(Failed::Unknown(reason)) => SendOutcome::Unknown { reason },
+            Err(Failed::Unreachable(reason)) => SendOutcome::Unreachable { reason },
+            Err(Failed::Unknown(cause, reason)) => SendOutcome::Unknown { cause, reason },
         }
     }
 
@@ -144,8 +148,8 @@ impl Client {
     async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {
         let sender = match self.senders.by_id(claimed.sender).await {
             Ok(Some(sender)) => sender,
-            Ok(None) => return not_sent(format!("there is no sender {}", claimed.sender)),
-            Err(error) => return not_sent(error.to_string()),
+            Ok(None) => return not_begun(format!("there is no sender {}", claimed.sender)),
+            Err(error) => return not_begun(error.to_string()),
         };
         let content = &claimed.content;
         let rendered = content::render(
@@ -185,6 +189,27 @@ impl Client {
         Ok(found)
     }
 
+    /// Asks what happened to a message that Meta took.
+    ///
+    /// # Errors
+    /// When Meta does not answer, or refuses for another reason than that it does not know the message.
+    pub async fn history(&self, sender: &Sender, wamid: &str) -> Result<Vec<history::Past>, String> {
+        let id: String = wamid.bytes().map(percent_encoded).collect();
+        let number = &sender.phone_number_id;
+        let request = Request::get(format!("{}/{number}/message_history?message_id={id}", self.base))
+            .header(AUTHORIZATION, format!("Bearer {}", sender.access_token.expose()))
+            .body(Full::default())
+            .map_err(|error| error.to_string())?;
+        let (status, _, body) = self.call(request).await.map_err(|failed| match failed {
+            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
+        })?;
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Ok(Vec::new()),
+            status if status.is_success() => history::read(&body),
+            status => Err(format!("Meta answered {status}")),
+        }
+    }
+
     async fn template_page(
         &self,
         waba_id: &str,
@@ -200,7 +225,7 @@ impl Client {
         .body(Full::default())
         .map_err(|error| error.to_string())?;
         let (status, headers, body) = self.call(request).await.map_err(|failed| match failed {
-            Failed::NotSent(reason) | Failed::Unknown(reason) => reason,
+            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
         })?;
         if status.is_success() {
             return serde_json::from_slice(&body)
@@ -223,8 +248,16 @@ impl Meta for Client {
     }
 }
 
-const fn not_sent(reason: String) -> SendOutcome {
-    SendOutcome::NotSent { reason }
+/// Writes a byte so that it may stand in a query (RFC 3986, section 2.3).
+fn percent_encoded(byte: u8) -> String {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    }
+}
+
+const fn not_begun(reason: String) -> SendOutcome {
+    SendOutcome::NotBegun { reason }
 }
 
 fn describe(error: &dyn std::error::Error) -> String {

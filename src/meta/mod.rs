@@ -4,9 +4,11 @@ mod answer;
 mod client;
 #[cfg(test)]
 mod examples_tests;
+mod history;
 mod lease;
 mod templates;
 
 pub use client::{Client, Licence};
+pub use history::Past;
 pub use lease::{Lapsed, Lease};
 pub use templates::FoundTemplate;

@@ -2,7 +2,10 @@
 //!
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
+mod history;
 mod shares;
+
+pub use history::{History, Metrics as HistoryMetrics};
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, message_rows};
+use crate::storage::{Database, StorageError, message_rows, unknown};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -97,6 +100,7 @@ impl Planner {
             *tick = Instant::now() + TICK;
             // Lets owners run their timers.
             self.publisher.tick_soon();
+            self.wake().await?;
         }
         if *upkeep <= Instant::now() {
             *upkeep = Instant::now() + UPKEEP;
@@ -139,10 +143,20 @@ impl Planner {
                 tenant: taken.tenant,
                 sender: taken.sender,
                 lane: taken.lane,
+                campaign: taken.campaign,
                 messages: messages.to_vec(),
             })
         });
         futures_util::future::try_join_all(deliveries).await?;
+        Ok(())
+    }
+
+    /// Wakes owners who have something to do and may sleep, or have died: a delivery that names nothing starts the tenant's actors.
+    async fn wake(&self) -> Result<(), StorageError> {
+        for tenant in unknown::to_wake(&self.database).await? {
+            let events = Vec::new();
+            self.publisher.publish_soon(Envelope::Events { tenant, events });
+        }
         Ok(())
     }
 

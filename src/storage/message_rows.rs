@@ -9,7 +9,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::count_changes::{CountChanges, Writer};
-use super::{Database, StorageError};
+use super::{Database, StorageError, Transaction};
+
+/// What is said of an attempt whose owner was gone before it stored an outcome.
+const OWNER_GONE: &str = "the sender stopped before it knew whether Meta took the message";
 
 /// Gives queued messages back to `planned`, due at `due_at`.
 ///
@@ -84,16 +87,38 @@ pub async fn expire_sending(
         .query(
             "WITH late AS (SELECT tenant_id, id FROM messages WHERE tenant_id = $1 AND deadline < now()
                 AND NOT attempt_id = ANY($2) ORDER BY id FOR UPDATE)
-             UPDATE messages m SET state = 'unknown', deadline = NULL, updated_at = now(),
-                error_reason = 'the sender stopped before it knew whether Meta took the message'
-             FROM late WHERE m.tenant_id = late.tenant_id AND m.id = late.id RETURNING m.campaign_id",
-            &[&tenant.0, &live],
+             UPDATE messages m SET state = 'unknown', deadline = NULL, unknown_since = now(), updated_at = now(), error_reason = $3
+             FROM late WHERE m.tenant_id = late.tenant_id AND m.id = late.id
+             RETURNING m.campaign_id, m.attempt_id, m.id, m.attempt_number",
+            &[&tenant.0, &live, &OWNER_GONE],
         )
         .await?;
+    note_unknown(&mut transaction, tenant, &rows).await?;
     let changes = moves(tenant, &rows, MessageState::Sending, MessageState::Unknown);
     changes.write(&mut transaction, Writer::Committer).await?;
     transaction.commit().await?;
     Ok(rows.len())
+}
+
+/// Keeps for the timeline that nobody knew how these attempts had ended.
+async fn note_unknown(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    rows: &[Row],
+) -> Result<(), StorageError> {
+    let attempts: Vec<Uuid> = rows.iter().map(|row| row.get(1)).collect();
+    let messages: Vec<Uuid> = rows.iter().map(|row| row.get(2)).collect();
+    let numbers: Vec<i32> = rows.iter().map(|row| row.get(3)).collect();
+    transaction
+        .execute(
+            "INSERT INTO message_attempts (tenant_id, attempt_id, message_id, attempt_number, outcome, reason)
+             SELECT $1, w.attempt_id, w.message_id, w.number, 'unknown', $5
+             FROM unnest($2::uuid[], $3::uuid[], $4::integer[]) AS w (attempt_id, message_id, number)
+             ON CONFLICT DO NOTHING",
+            &[&tenant.0, &attempts, &messages, &numbers, &OWNER_GONE],
+        )
+        .await?;
+    Ok(())
 }
 
 fn moves(tenant: TenantId, rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {

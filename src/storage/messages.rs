@@ -1,7 +1,7 @@
 //! Messages as the API shows them, and single messages on their way in.
 
 use domain::category::Category;
-use domain::ids::{AttemptId, CampaignId, MessageId, SenderId, TenantId};
+use domain::ids::{AttemptId, CampaignId, EventId, MessageId, SenderId, TenantId};
 use domain::message::MessageState;
 use domain::recipient::Recipient;
 use jiff::Timestamp;
@@ -48,7 +48,8 @@ pub struct Message {
 pub struct Happening {
     /// When.
     pub at: Timestamp,
-    /// `meta`: a status from Meta; `send`: a refused call; `attempt`: an attempt that ended.
+    /// `meta`: a status from Meta; `history`: Meta's message history; `send`: a refused call; `policy`, `hand`: what was decided about an
+    /// unknown message; `attempt`: an attempt that ended.
     pub source: String,
     /// The status, or the outcome of the attempt.
     pub status: String,
@@ -56,8 +57,10 @@ pub struct Happening {
     pub attempt: AttemptId,
     /// Meta's error code.
     pub error_code: Option<i32>,
-    /// What went wrong.
+    /// What went wrong, or by what it was settled.
     pub reason: Option<String>,
+    /// The event that is the evidence.
+    pub event: Option<EventId>,
 }
 
 /// A single message to store.
@@ -287,10 +290,11 @@ pub async fn timeline(
             "WITH attempts AS (
                  SELECT attempt_id FROM messages WHERE tenant_id = $1 AND id = $2 AND attempt_id IS NOT NULL
                  UNION SELECT attempt_id FROM message_attempts WHERE tenant_id = $1 AND message_id = $2)
-             SELECT e.occurred_at AS at, e.source, e.status, e.attempt_id, e.error_code, NULL AS reason
+             SELECT e.occurred_at AS at, e.source, e.status, e.attempt_id, e.error_code,
+                 CASE WHEN e.source IN ('policy', 'hand') THEN e.raw ->> 'settled_by' END AS reason, e.id AS event_id
              FROM attempts a JOIN events e ON e.tenant_id = $1 AND e.attempt_id = a.attempt_id
              UNION ALL
-             SELECT ended_at, 'attempt', outcome, attempt_id, error_code, reason
+             SELECT ended_at, 'attempt', outcome, attempt_id, error_code, reason, NULL::uuid
              FROM message_attempts WHERE tenant_id = $1 AND message_id = $2
              ORDER BY at, status LIMIT 1000",
             &[&tenant.0, &message.0],
@@ -305,6 +309,7 @@ pub async fn timeline(
                 attempt: AttemptId(row.try_get("attempt_id")?),
                 error_code: row.try_get("error_code")?,
                 reason: row.try_get("reason")?,
+                event: row.try_get::<_, Option<Uuid>>("event_id")?.map(EventId),
             })
         })
         .collect()

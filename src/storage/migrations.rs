@@ -34,6 +34,7 @@ pub const ALL: &[Migration] = migrations![
     1 "0001_tenants_and_messages",
     2 "0002_ledger",
     3 "0003_row_security",
+    4 "0004_sending",
     7 "0007_dead_letters",
     8 "0008_nodes",
     9 "0009_security_events",

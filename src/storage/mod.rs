@@ -15,6 +15,7 @@ pub mod dead_letters;
 mod error;
 pub mod events;
 pub mod forecasts;
+pub mod history;
 pub mod idempotency;
 pub mod invoices;
 pub mod limiter;
@@ -37,6 +38,7 @@ pub mod senders;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod unknown;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;

@@ -45,6 +45,8 @@ pub struct Taken {
     pub sender: SenderId,
     /// Which lane they take.
     pub lane: Lane,
+    /// Their campaign; none for single messages.
+    pub campaign: Option<CampaignId>,
     /// Which messages.
     pub messages: Vec<MessageId>,
 }
@@ -118,6 +120,7 @@ pub async fn take(database: &Database, wanted: &[(Source, u32)]) -> Result<Vec<T
             tenant: source.tenant,
             sender: source.sender,
             lane,
+            campaign: source.campaign,
             messages,
         });
     }

@@ -31,6 +31,8 @@ pub struct Sender {
     pub access_token: Secret,
     /// Its throughput.
     pub messages_per_second: u32,
+    /// The app at Meta through which it sends.
+    pub meta_app: String,
 }
 
 type Cache<K, V = Option<Arc<Sender>>> = Mutex<HashMap<K, (Instant, V)>>;
@@ -66,7 +68,8 @@ impl SenderDirectory {
         let mut connection = self.database.get().await?;
         let row = connection
             .query_opt(
-                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second FROM senders WHERE id = $1",
+                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second, meta_app
+                 FROM senders WHERE id = $1",
                 &[&id.0],
             )
             .await?;
@@ -86,7 +89,7 @@ impl SenderDirectory {
         let mut connection = self.database.get().await?;
         let row = connection
             .query_opt(
-                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second FROM senders
+                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second, meta_app FROM senders
                  WHERE phone_number_id = $1",
                 &[&number],
             )
@@ -125,6 +128,7 @@ fn read(row: &Row) -> Result<Arc<Sender>, StorageError> {
         waba_id: row.try_get("waba_id")?,
         access_token: Secret::new(row.try_get("access_token")?),
         messages_per_second: u32::try_from(rate).map_err(StorageError::nonsense)?,
+        meta_app: row.try_get("meta_app")?,
     }))
 }
 

@@ -20,6 +20,10 @@ pub struct StoredSender {
     pub display_phone_number: String,
     /// Its throughput.
     pub messages_per_second: i32,
+    /// Its portfolio at Meta, if it is known.
+    pub portfolio_id: Option<String>,
+    /// How many people the portfolio may reach in 24 hours, if that is limited.
+    pub messaging_limit: Option<i32>,
     /// `active`, `held` or `token_invalid`.
     pub state: String,
     /// When it was added.
@@ -41,6 +45,8 @@ pub struct NewSender<'a> {
     pub access_token: &'a str,
     /// Its throughput.
     pub messages_per_second: i32,
+    /// Its portfolio at Meta.
+    pub portfolio_id: Option<&'a str>,
 }
 
 /// What changes of a number; the rest stays.
@@ -52,6 +58,8 @@ pub struct SenderChange<'a> {
     pub messages_per_second: Option<i32>,
     /// The number as people know it.
     pub display_phone_number: Option<&'a str>,
+    /// Its portfolio at Meta.
+    pub portfolio_id: Option<&'a str>,
 }
 
 fn read(row: &Row) -> Result<StoredSender, StorageError> {
@@ -61,6 +69,8 @@ fn read(row: &Row) -> Result<StoredSender, StorageError> {
         waba_id: row.try_get("waba_id")?,
         display_phone_number: row.try_get("display_phone_number")?,
         messages_per_second: row.try_get("messages_per_second")?,
+        portfolio_id: row.try_get("portfolio_id")?,
+        messaging_limit: row.try_get("messaging_limit")?,
         state: row.try_get("state")?,
         created_at: row.try_get("created_at")?,
     })
@@ -78,7 +88,8 @@ pub async fn insert(
     let row = transaction
         .query_one(
             "INSERT INTO senders (id, tenant_id, phone_number_id, waba_id, display_phone_number, access_token,
-                messages_per_second) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *",
+                messages_per_second, portfolio_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             RETURNING *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit",
             &[
                 &new.id.0,
                 &tenant.0,
@@ -87,10 +98,57 @@ pub async fn insert(
                 &new.display_phone_number,
                 &new.access_token,
                 &new.messages_per_second,
+                &new.portfolio_id,
             ],
         )
         .await?;
     read(&row)
+}
+
+/// Makes a portfolio known, and sets how many people it may reach in 24 hours if that is given; 0 for no limit. Tells whether it is the
+/// tenant's.
+///
+/// # Errors
+/// What the database says.
+pub async fn keep_portfolio(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    portfolio: &str,
+    messaging_limit: Option<i32>,
+) -> Result<bool, StorageError> {
+    transaction
+        .execute(
+            "INSERT INTO portfolios (id, tenant_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+            &[&portfolio, &tenant.0],
+        )
+        .await?;
+    let touched = transaction
+        .execute(
+            "UPDATE portfolios SET updated_at = now(),
+                messaging_limit = CASE WHEN $3::integer = 0 THEN NULL ELSE coalesce($3, messaging_limit) END
+             WHERE id = $1 AND tenant_id = $2",
+            &[&portfolio, &tenant.0, &messaging_limit],
+        )
+        .await?;
+    Ok(touched > 0)
+}
+
+/// Finds the portfolio of a number.
+///
+/// # Errors
+/// What the database says.
+pub async fn portfolio_of(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    sender: SenderId,
+) -> Result<Option<String>, StorageError> {
+    let row = transaction
+        .query_opt(
+            "SELECT portfolio_id FROM senders WHERE tenant_id = $1 AND id = $2",
+            &[&tenant.0, &sender.0],
+        )
+        .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
 }
 
 /// Lists numbers, newest first, those older than `before`.
@@ -106,7 +164,8 @@ pub async fn list(
     let before = before.unwrap_or(Uuid::max());
     let rows = transaction
         .query(
-            "SELECT * FROM senders WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            "SELECT *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit
+             FROM senders WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             &[&tenant.0, &before, &most],
         )
         .await?;
@@ -127,15 +186,17 @@ pub async fn change(
         .query_opt(
             "UPDATE senders SET access_token = coalesce($3, access_token),
                 messages_per_second = coalesce($4, messages_per_second),
-                display_phone_number = coalesce($5, display_phone_number),
+                display_phone_number = coalesce($5, display_phone_number), portfolio_id = coalesce($6, portfolio_id),
                 state = CASE WHEN $3 IS NULL THEN state ELSE 'active' END, updated_at = now()
-             WHERE tenant_id = $1 AND id = $2 RETURNING *",
+             WHERE tenant_id = $1 AND id = $2
+             RETURNING *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit",
             &[
                 &tenant.0,
                 &sender.0,
                 &change.access_token,
                 &change.messages_per_second,
                 &change.display_phone_number,
+                &change.portfolio_id,
             ],
         )
         .await?;

@@ -31,6 +31,10 @@ pub struct StoredTenant {
     pub quarantined_at: Option<Timestamp>,
     /// Why.
     pub quarantine_reason: Option<String>,
+    /// What becomes of messages that stay unknown: `keep`, `resend` or `fail`.
+    pub unknown_policy: String,
+    /// After how many seconds; never if there is none.
+    pub unknown_after_seconds: Option<i32>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -44,6 +48,10 @@ pub struct TenantChange<'a> {
     pub timezone: Option<&'a str>,
     /// Its state.
     pub state: Option<&'a str>,
+    /// What becomes of messages that stay unknown.
+    pub unknown_policy: Option<&'a str>,
+    /// After how many seconds; 0 for never.
+    pub unknown_after_seconds: Option<i32>,
 }
 
 const SELECT: &str = "SELECT t.*, p.code AS plan, p.version AS plan_version, n.code AS next_plan, n.effective_from AS next_plan_from
@@ -68,6 +76,8 @@ fn read(row: &Row) -> Result<StoredTenant, StorageError> {
         next_plan_from: row.try_get("next_plan_from")?,
         quarantined_at: row.try_get("quarantined_at")?,
         quarantine_reason: row.try_get("quarantine_reason")?,
+        unknown_policy: row.try_get("unknown_policy")?,
+        unknown_after_seconds: row.try_get("unknown_after_seconds")?,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -136,9 +146,18 @@ pub async fn change(
 ) -> Result<bool, StorageError> {
     let touched = connection
         .execute(
-            "UPDATE tenants SET name = coalesce($2, name), timezone = coalesce($3, timezone), state = coalesce($4, state)
+            "UPDATE tenants SET name = coalesce($2, name), timezone = coalesce($3, timezone), state = coalesce($4, state),
+                unknown_policy = coalesce($5, unknown_policy),
+                unknown_after_seconds = CASE WHEN $6::integer = 0 THEN NULL ELSE coalesce($6, unknown_after_seconds) END
              WHERE id = $1 AND state <> 'offboarded'",
-            &[&id.0, &change.name, &change.timezone, &change.state],
+            &[
+                &id.0,
+                &change.name,
+                &change.timezone,
+                &change.state,
+                &change.unknown_policy,
+                &change.unknown_after_seconds,
+            ],
         )
         .await?;
     Ok(touched > 0)

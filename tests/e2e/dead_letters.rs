@@ -136,7 +136,7 @@ async fn letters_of_a_cancelled_campaign_are_refused_with_the_reason() {
         .execute("UPDATE campaigns SET state = 'cancelled' WHERE id = $1", &[&id])
         .await
         .expect("an answer");
-    drop(connection);
+    drop((connection, database));
     let replay = json!({"campaign_id": campaign, "force": true});
     let refused = tenant
         .api

@@ -1,7 +1,7 @@
 //! The committer's guards, each tried by somebody who would get past it.
 
 use actors::ports::{Claim, CommitError, Committed, Ledger as _, TenantCommit};
-use domain::audit_chain::ChainHash;
+use domain::audit_chain::genesis;
 use domain::campaign::{PauseReason, Standing};
 use domain::ids::{AttemptId, CampaignId, MessageId};
 use domain::message::MessageState;
@@ -24,7 +24,7 @@ impl Owned {
         let test = TestTenant::create().await;
         test.assign_plan(units).await;
         let mut connection = test.system.get().await.expect("a connection");
-        let genesis: ChainHash = domain::audit_chain::genesis(test.tenant);
+        let genesis = genesis(test.tenant);
         connection
             .execute(
                 "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
@@ -96,7 +96,10 @@ async fn queue(test: &TestTenant) -> Vec<MessageId> {
 async fn an_owner_of_the_day_before_claims_nothing() {
     let owned = Owned::with_plan(100).await;
     let stale = owned.claim(4, 0).await;
-    assert!(matches!(stale, Err(CommitError::EpochGone { current: Epoch(5) })), "{stale:?}");
+    assert!(
+        matches!(stale, Err(CommitError::EpochGone { current: Epoch(5) })),
+        "{stale:?}"
+    );
     assert_eq!(owned.count(MessageState::Queued).await, 3);
 }
 
@@ -104,7 +107,10 @@ async fn an_owner_of_the_day_before_claims_nothing() {
 async fn an_older_epoch_takes_nothing_over() {
     let owned = Owned::with_plan(100).await;
     let late = owned.committer.take_over(owned.test.tenant, Epoch(4)).await;
-    assert!(matches!(late, Err(CommitError::EpochGone { current: Epoch(5) })), "{late:?}");
+    assert!(
+        matches!(late, Err(CommitError::EpochGone { current: Epoch(5) })),
+        "{late:?}"
+    );
     assert!(owned.claim(5, 0).await.is_ok(), "the owner in force goes on");
 }
 
@@ -112,7 +118,10 @@ async fn an_older_epoch_takes_nothing_over() {
 async fn who_believes_in_another_sequence_claims_nothing() {
     let owned = Owned::with_plan(100).await;
     let mistaken = owned.claim(5, 7).await;
-    assert!(matches!(mistaken, Err(CommitError::HeadMoved { .. })), "{mistaken:?}");
+    assert!(
+        matches!(mistaken, Err(CommitError::HeadMoved { .. })),
+        "{mistaken:?}"
+    );
     assert_eq!(owned.count(MessageState::Queued).await, 3);
 }
 
@@ -155,7 +164,9 @@ async fn a_paused_campaign_is_not_claimed() {
     let owned = Owned::with_plan(100).await;
     owned
         .test
-        .change(owned.campaign, |standing: Standing| standing.pause(PauseReason::Manual))
+        .change(owned.campaign, |standing: Standing| {
+            standing.pause(PauseReason::Manual)
+        })
         .await;
     let claimed = owned.claim(5, 0).await.expect("answered");
     assert!(claimed.claimed.is_empty());

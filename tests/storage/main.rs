@@ -2,6 +2,7 @@
 //! its own and touches nothing else.
 
 mod campaigns;
+mod committer;
 mod dead_letters;
 mod messages;
 mod migrator;

@@ -5,7 +5,9 @@ use tokio::time::Instant;
 use crate::cell::Fault;
 use crate::delays::Delays;
 use crate::ports::{BillingHead, CommitError, Committed, TenantCommit};
+use crate::sending_metrics::Scope;
 use crate::tenant::billing_counter::{BillingCounter, BillingMessage};
+use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
 use crate::tenant::{World, guarded};
 
@@ -71,6 +73,14 @@ impl BillingCounter {
         }
         self.head = committed.head;
         self.head_at = Instant::now();
+        for (sender, until) in committed.held {
+            let sending = &self.world.shared.metrics.sending;
+            sending.held_back(Scope::Portfolio, 1);
+            self.world.limiter.tell(LimiterMessage::Hold { sender, until });
+        }
+        for (by, count) in committed.settled {
+            self.world.shared.metrics.sending.unknown_settled(by, count);
+        }
         let Some(batch) = self.world.commit.batch().take() else {
             return;
         };

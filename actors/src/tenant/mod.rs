@@ -4,6 +4,7 @@ pub(crate) mod billing_counter;
 pub(crate) mod commit;
 pub(crate) mod intake;
 mod ledger_calls;
+pub(crate) mod pace;
 pub(crate) mod proposal;
 pub(crate) mod rate_limiter;
 pub(crate) mod receipt;
@@ -19,8 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::campaign::PauseReason;
-use domain::ids::{MessageId, TenantId};
+use domain::ids::{MessageId, SenderId, TenantId};
 use domain::partition::{Epoch, Partition};
+use domain::unknown::UnknownCause;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -31,16 +33,22 @@ use crate::cell::panic_text;
 use crate::clock::Clock;
 use crate::delays::Delays;
 use crate::gate::Port;
-use crate::limits::{GIVE_BACK_TRIES, PAUSE_AGAIN};
+use crate::health::Health;
+use crate::limits::{
+    FAST_ROOM, GIVE_BACK_DELAY, GIVE_BACK_TRIES, HOLD_LOOK_AGAIN, IN_FLIGHT_MOST, PAUSE_AGAIN,
+    SEND_QUEUE_MOST,
+};
 use crate::metrics::Metrics;
 use crate::node::{Ports, Settings};
 use crate::ports::{PauseScope, Unavailable};
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::commit::CommitSlot;
+use crate::tenant::pace::Paces;
 use crate::tenant::proposal::Live;
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
 use crate::tenant::suspects::Suspects;
+use crate::tenant::waiting::Room;
 
 /// What tenants of a node share.
 #[derive(Clone)]
@@ -51,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) clock: Clock,
+    pub(crate) health: Arc<Health>,
     pub(crate) notices: UnboundedSender<Notice>,
     #[cfg(feature = "fault-injection")]
     pub(crate) faults: crate::faults::Faults,
@@ -84,6 +93,10 @@ pub(crate) struct World {
     pub(crate) billing: Port<BillingMessage>,
     pub(crate) live: Arc<Live>,
     pub(crate) commit: CommitSlot,
+    /// The limiters of the tenant's numbers.
+    pub(crate) paces: Paces,
+    /// Room for campaigns in front of `SendQueue`: less than all, so that a single message always finds some.
+    pub(crate) bulk_room: Arc<Semaphore>,
     pub(crate) suspects: Suspects,
     /// Set when the partition is being handed over: nothing new starts.
     pub(crate) frozen: AtomicBool,
@@ -113,6 +126,8 @@ impl World {
             billing,
             live,
             commit: CommitSlot::default(),
+            paces: Paces::default(),
+            bulk_room: Arc::new(Semaphore::new(SEND_QUEUE_MOST - FAST_ROOM)),
             suspects: Suspects::default(),
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
@@ -130,13 +145,32 @@ impl World {
         drop(self.shared.runtime.spawn(future));
     }
 
-    /// Tells how many attempts may begin now; if none, [`World::landed`] will tell when that has changed.
-    pub(crate) fn room_in_flight(&self, most: usize) -> usize {
-        let room = most.saturating_sub(self.live.count());
-        if room == 0 {
-            self.starved.store(true, Ordering::Release);
+    /// Counts attempts whose outcome is not known.
+    pub(crate) fn became_unknown(&self, cause: UnknownCause, attempts: usize) {
+        self.shared.metrics.sending.became_unknown(cause, attempts);
+    }
+
+    /// [`World::landed`] tells from now on when an attempt is over.
+    pub(crate) fn starves(&self) {
+        self.starved.store(true, Ordering::Release);
+    }
+
+    /// Tells how many attempts of a number may begin now.
+    pub(crate) fn room_in_flight(&self, sender: SenderId) -> Room {
+        let (bulk, all) = self.paces.in_flight_most(sender);
+        let (of_sender, of_tenant) = (self.live.of(sender), self.live.count());
+        let left = IN_FLIGHT_MOST.saturating_sub(of_tenant);
+        Room {
+            all: all.saturating_sub(of_sender).min(left),
+            bulk: bulk.saturating_sub(of_sender).min(left),
         }
-        room
+    }
+
+    /// Tells when a message is due again that its number cannot send now.
+    pub(crate) fn due_again(&self, sender: SenderId) -> Duration {
+        let outage = self.shared.health.outage().unwrap_or_default();
+        let hold = self.paces.next_free_in(sender, self.shared.clock.nanoseconds());
+        GIVE_BACK_DELAY.max(outage).max(hold).min(HOLD_LOOK_AGAIN)
     }
 
     /// An attempt is over.

@@ -1,7 +1,7 @@
 //! Claims on their way from `SendQueue` to `BillingCounter` and back. A proposal that is dropped unanswered goes back to
 //! `SendQueue`, which proposes the same attempts again: so a crash of `BillingCounter` loses nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::{AttemptId, SenderId};
@@ -18,7 +18,7 @@ use crate::tenant::suspects::{Suspect, Suspects};
 /// The attempts of a tenant between proposal and stored outcome. Outlives the actors' incarnations.
 #[derive(Debug)]
 pub(crate) struct Live {
-    attempts: Mutex<HashSet<AttemptId>>,
+    attempts: Mutex<HashMap<AttemptId, SenderId>>,
     count: watch::Sender<usize>,
     metrics: Metrics,
 }
@@ -32,10 +32,12 @@ impl Live {
         })
     }
 
-    /// Starts an attempt with a new id.
-    pub(crate) fn begin(self: &Arc<Self>) -> LiveAttempt {
+    /// Starts an attempt from a number with a new id.
+    pub(crate) fn begin(self: &Arc<Self>, sender: SenderId) -> LiveAttempt {
         let attempt = AttemptId(Uuid::now_v7());
-        self.change(|attempts| attempts.insert(attempt));
+        self.change(|attempts| {
+            attempts.insert(attempt, sender);
+        });
         self.metrics.begun(1);
         LiveAttempt {
             attempt,
@@ -46,7 +48,13 @@ impl Live {
     /// Gives all attempts.
     pub(crate) fn attempts(&self) -> Vec<AttemptId> {
         let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.iter().copied().collect()
+        attempts.keys().copied().collect()
+    }
+
+    /// Tells how many attempts of a number there are.
+    pub(crate) fn of(&self, sender: SenderId) -> usize {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.values().filter(|from| **from == sender).count()
     }
 
     /// Tells how many attempts there are.
@@ -60,7 +68,7 @@ impl Live {
         drop(self.count.subscribe().wait_for(|count| *count == 0).await);
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashSet<AttemptId>) -> bool) {
+    fn change(&self, change: impl FnOnce(&mut HashMap<AttemptId, SenderId>)) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut attempts);
         self.count.send_replace(attempts.len());
@@ -83,7 +91,9 @@ impl LiveAttempt {
 
 impl Drop for LiveAttempt {
     fn drop(&mut self) {
-        self.live.change(|attempts| attempts.remove(&self.attempt));
+        self.live.change(|attempts| {
+            attempts.remove(&self.attempt);
+        });
         self.live.metrics.ended();
     }
 }

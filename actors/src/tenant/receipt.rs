@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::MessageId;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::gate::Permit;
@@ -16,16 +16,22 @@ pub(crate) struct Receipt {
     left: AtomicUsize,
     kept: Mutex<Option<oneshot::Sender<()>>>,
     _permit: Permit,
+    _bulk: Option<OwnedSemaphorePermit>,
 }
 
 impl Receipt {
     /// Makes a promise in `parts`, at least one. The receiver fails when the promise is broken.
-    pub(crate) fn new(parts: usize, permit: Permit) -> (Arc<Self>, oneshot::Receiver<()>) {
+    pub(crate) fn new(
+        parts: usize,
+        permit: Permit,
+        bulk: Option<OwnedSemaphorePermit>,
+    ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (kept, promise) = oneshot::channel();
         let receipt = Self {
             left: AtomicUsize::new(parts.max(1)),
             kept: Mutex::new(Some(kept)),
             _permit: permit,
+            _bulk: bulk,
         };
         (Arc::new(receipt), promise)
     }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::ids::{MessageId, SenderId};
+use domain::ids::{CampaignId, MessageId, SenderId};
 use domain::message::Lane;
 use domain::retry::HELD_DELAY;
+use domain::unknown::UnknownCause;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
-use crate::limits::{
-    EXPIRE_EVERY, GIVE_BACK_DELAY, IN_FLIGHT_MOST, LEASE_ASK_AGAIN, LEASE_MOST, WAIT_LONGEST,
-};
+use crate::limits::{EXPIRE_EVERY, LEASE_ASK_AGAIN, LEASE_MOST, SETTLE_ROUNDS_MOST, WAIT_LONGEST};
 use crate::metrics::Kind;
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::proposal::{Proposal, Proposed};
@@ -22,7 +21,7 @@ use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::receipt::{Item, Receipt};
 use crate::tenant::sending::{ToSend, send};
 use crate::tenant::suspects::set_aside;
-use crate::tenant::waiting::Waiting;
+use crate::tenant::waiting::{Asked, Waiting};
 use crate::tenant::{World, give_back, until_available};
 
 /// What `SendQueue` is told.
@@ -32,6 +31,7 @@ pub(crate) enum SendMessage {
     Deliver {
         sender: SenderId,
         lane: Lane,
+        campaign: Option<CampaignId>,
         messages: Vec<MessageId>,
         receipt: Arc<Receipt>,
     },
@@ -68,7 +68,8 @@ impl Behaviour for SendQueue {
 
     async fn recover(world: Arc<World>) -> Result<Self, Fault> {
         let (messages, tenant) = (&world.shared.ports.messages, world.tenant());
-        until_available(|| messages.expire_sending(tenant, world.live.attempts())).await;
+        let expired = until_available(|| messages.expire_sending(tenant, world.live.attempts())).await;
+        world.became_unknown(UnknownCause::OwnerGone, expired);
         Ok(Self {
             frozen: world.frozen.load(Ordering::Acquire),
             world,
@@ -95,9 +96,16 @@ impl Behaviour for SendQueue {
             Some(SendMessage::Deliver {
                 sender,
                 lane,
+                campaign,
                 messages,
                 receipt,
-            }) => self.deliver(sender, lane, messages, &receipt),
+            }) => {
+                let waiting = self.waiting.entry(sender).or_default();
+                for message in messages {
+                    waiting.push(lane, campaign, Item::new(message, receipt.clone()));
+                }
+                self.pump(sender);
+            }
             Some(SendMessage::Permits { sender, count }) => self.permitted(sender, count),
             Some(SendMessage::Lost { sender, claims }) => self.propose(sender, claims),
             Some(SendMessage::Blocked(claims)) => {
@@ -127,14 +135,6 @@ impl Behaviour for SendQueue {
 }
 
 impl SendQueue {
-    fn deliver(&mut self, sender: SenderId, lane: Lane, messages: Vec<MessageId>, receipt: &Arc<Receipt>) {
-        let waiting = self.waiting.entry(sender).or_default();
-        for message in messages {
-            waiting.push(lane, Item::new(message, receipt.clone()));
-        }
-        self.pump(sender);
-    }
-
     fn permitted(&mut self, sender: SenderId, count: usize) {
         if let Some(waiting) = self.waiting.get_mut(&sender) {
             waiting.asked = None;
@@ -156,23 +156,43 @@ impl SendQueue {
         let Some(waiting) = self.waiting.get_mut(&sender) else {
             return;
         };
-        let room = self.world.room_in_flight(IN_FLIGHT_MOST);
-        let items = waiting.take(waiting.permits.min(room).min(LEASE_MOST));
-        waiting.permits -= items.len();
-        let room = room - items.len();
-        if !waiting.is_empty() && waiting.permits == 0 && room > 0 && waiting.asked.is_none() {
-            waiting.asked = Some(Instant::now());
-            let wanted = LEASE_MOST.min(waiting.len()).min(room);
-            self.world.limiter.tell(LimiterMessage::Lease { sender, wanted });
+        let mut room = self.world.room_in_flight(sender);
+        if waiting.ready(room) < waiting.len() {
+            self.world.starves();
+            room = self.world.room_in_flight(sender);
         }
-        let claims = items
+        let items = waiting.take(waiting.permits.min(LEASE_MOST), room);
+        waiting.permits -= items.len();
+        let claims: Vec<_> = items
             .into_iter()
             .map(|item| Proposed {
                 item,
-                live: self.world.live.begin(),
+                live: self.world.live.begin(sender),
             })
             .collect();
         self.propose(sender, claims);
+        self.ask(sender);
+    }
+
+    /// Asks for permits for what still waits and has room; again, if the very next one is wanted and was not asked for.
+    fn ask(&mut self, sender: SenderId) {
+        let room = self.world.room_in_flight(sender);
+        let Some(waiting) = self.waiting.get_mut(&sender) else {
+            return;
+        };
+        let (wanted, urgent) = (waiting.ready(room).min(LEASE_MOST), waiting.is_urgent());
+        let suffices = waiting.asked.is_some_and(|asked| asked.urgent || !urgent);
+        if wanted == 0 || waiting.permits > 0 || suffices {
+            return;
+        }
+        let since = Instant::now();
+        waiting.asked = Some(Asked { since, urgent });
+        let lease = LimiterMessage::Lease {
+            sender,
+            wanted,
+            urgent,
+        };
+        self.world.limiter.tell(lease);
     }
 
     fn propose(&self, sender: SenderId, claims: Vec<Proposed>) {
@@ -185,25 +205,25 @@ impl SendQueue {
 
     /// Gives back what has waited too long, asks again for leases that got no answer, and forgets empty numbers.
     fn tick(&mut self) {
-        let mut old = Vec::new();
-        for waiting in self.waiting.values_mut() {
-            old.append(&mut waiting.take_older(WAIT_LONGEST));
-            waiting.permits = 0;
-            if waiting
-                .asked
-                .is_some_and(|asked| asked.elapsed() >= LEASE_ASK_AGAIN)
-            {
+        for (sender, waiting) in &mut self.waiting {
+            let old = waiting.take_older(WAIT_LONGEST);
+            hand_back(&self.world, old, self.world.due_again(*sender));
+            self.world
+                .shared
+                .health
+                .give_back(std::mem::take(&mut waiting.permits));
+            let asked = waiting.asked;
+            if asked.is_some_and(|asked| asked.since.elapsed() >= LEASE_ASK_AGAIN) {
                 waiting.asked = None;
             }
         }
-        hand_back(&self.world, old, GIVE_BACK_DELAY);
         self.waiting
             .retain(|_, waiting| !waiting.is_empty() || waiting.asked.is_some());
         self.pump_all();
         self.expire();
     }
 
-    /// Lets rows that are past their deadline and not ours become unknown.
+    /// Lets rows that are past their deadline and not ours become unknown, and the tenant's policy settle those that stayed so.
     fn expire(&mut self) {
         if self.expired_at.elapsed() < EXPIRE_EVERY {
             return;
@@ -216,10 +236,42 @@ impl SendQueue {
                 Ok(0) => {}
                 Ok(expired) => {
                     tracing::warn!(tenant.id = %world.tenant(), expired, "attempts ended without an outcome");
+                    world.became_unknown(UnknownCause::OwnerGone, expired);
                 }
                 Err(error) => tracing::warn!(tenant.id = %world.tenant(), %error, "expiring failed"),
             }
+            settle_unknown(&world).await;
         });
+    }
+}
+
+/// Settles unknown messages as the tenant's policy and people say; what it gives back goes the way of all events.
+async fn settle_unknown(world: &Arc<World>) {
+    let messages = &world.shared.ports.messages;
+    for _ in 0..SETTLE_ROUNDS_MOST {
+        let settled = match messages
+            .settle_unknown(world.tenant(), world.identity.epoch)
+            .await
+        {
+            Ok(settled) => settled,
+            Err(error) => {
+                tracing::warn!(tenant.id = %world.tenant(), %error, "settling unknown messages failed");
+                return;
+            }
+        };
+        for (by, count) in settled.by {
+            tracing::info!(tenant.id = %world.tenant(), by = by.as_str(), count, "unknown messages are settled");
+            world.shared.metrics.sending.unknown_settled(by, count);
+        }
+        if !settled.events.is_empty() {
+            world.billing.tell(BillingMessage::Apply {
+                events: settled.events,
+                receipt: None,
+            });
+        }
+        if !settled.more {
+            return;
+        }
     }
 }
 

@@ -3,14 +3,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::meta_error::ErrorClass;
-use domain::retry::{Failure, Next, Stop, decide};
+use domain::breaker::Sign;
+use domain::meta_error::{ErrorClass, classify};
+use domain::rate_limit::pair_key;
+use domain::retry::{Circumstances, Failure, HELD_DELAY, Next, Stop, decide};
+use domain::unknown::UnknownCause;
 use tokio::time::Instant;
 
 use crate::delays::before_attempt;
 use crate::limits::{GIVE_BACK_DELAY, IN_FLIGHT_MOST};
-use crate::ports::{Claim, Claimed, PauseScope, SendOutcome, Settled, Verdict};
+use crate::ports::{Claim, Claimed, PauseScope, SendOutcome, Settled, Verdict, Way};
+use crate::sending_metrics::Scope;
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::proposal::{LiveAttempt, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
@@ -123,8 +128,13 @@ pub(crate) async fn send(mut to_send: ToSend) {
         deadline,
     } = paid;
     let claimed = Arc::new(claimed);
-    let outcome = call(&world, &claimed, deadline).await;
-    let judgement = judge(&world, outcome, claimed.counted_before);
+    let judgement = match held_back(&world, &claimed) {
+        Some(judgement) => judgement,
+        None => {
+            let outcome = call(&world, &claimed, deadline).await;
+            judge(&world, outcome, &claimed)
+        }
+    };
     stop(&world, &claimed, judgement.stop);
     let (name, class) = (name_of(&judgement.verdict), judgement.class);
     let claim = Claim {
@@ -137,16 +147,44 @@ pub(crate) async fn send(mut to_send: ToSend) {
     world.landed();
 }
 
+/// Looks last at what only the claim could tell, or what has changed since: the pair's own limit, and whether Meta is there.
+fn held_back(world: &Arc<World>, claimed: &Claimed) -> Option<Judgement> {
+    let shared = &world.shared;
+    let (scope, after, reason) = if shared.health.is_shut() {
+        let outage = shared.health.outage().unwrap_or_default();
+        (
+            Scope::Outage,
+            outage.max(GIVE_BACK_DELAY),
+            "Meta is not available",
+        )
+    } else {
+        let (pair, now) = (pair_key(&claimed.recipient), shared.clock.nanoseconds());
+        let wait = world.paces.take_pair(claimed.sender, pair, now).err()?;
+        (
+            Scope::Pair,
+            wait,
+            "the number has written to this recipient too often lately",
+        )
+    };
+    shared.metrics.sending.held_back(scope, 1);
+    let not_begun = Failure::NotBegun { after };
+    Some(judge_failure(world, not_begun, reason.to_owned(), claimed))
+}
+
 async fn call(world: &Arc<World>, claimed: &Arc<Claimed>, deadline: Instant) -> SendOutcome {
     let (started, meta, claimed) = (Instant::now(), world.shared.ports.meta.clone(), claimed.clone());
     let outcome = guarded(async move { meta.send(claimed, deadline).await }).await;
     world.shared.metrics.called(started.elapsed());
     outcome.unwrap_or_else(|panic| SendOutcome::Unknown {
+        cause: UnknownCause::Panicked,
         reason: format!("the call panicked: {panic}"),
     })
 }
 
-fn judge(world: &World, outcome: SendOutcome, counted_before: u32) -> Judgement {
+fn judge(world: &Arc<World>, outcome: SendOutcome, claimed: &Claimed) -> Judgement {
+    if let Some(sign) = sign_of(&outcome) {
+        world.shared.health.record(sign);
+    }
     let clear = |verdict| Judgement {
         verdict,
         stop: Stop::Nothing,
@@ -154,8 +192,15 @@ fn judge(world: &World, outcome: SendOutcome, counted_before: u32) -> Judgement 
     };
     let (failure, reason) = match outcome {
         SendOutcome::Accepted { wamid } => return clear(Verdict::Accepted { wamid }),
-        SendOutcome::Unknown { reason } => return clear(Verdict::Unknown { reason }),
-        SendOutcome::NotSent { reason } => (Failure::NotSent, reason),
+        SendOutcome::Unknown { cause, reason } => {
+            world.became_unknown(cause, 1);
+            return clear(Verdict::Unknown { reason });
+        }
+        SendOutcome::Unreachable { reason } => (Failure::Unreachable, reason),
+        SendOutcome::NotBegun { reason } => {
+            let after = GIVE_BACK_DELAY;
+            (Failure::NotBegun { after }, reason)
+        }
         SendOutcome::Refused(refusal) => {
             let failure = Failure::Refused {
                 code: refusal.code,
@@ -165,15 +210,38 @@ fn judge(world: &World, outcome: SendOutcome, counted_before: u32) -> Judgement 
             (failure, refusal.details)
         }
     };
-    judge_failure(world, failure, reason, counted_before)
+    judge_failure(world, failure, reason, claimed)
 }
 
-fn judge_failure(world: &World, failure: Failure, reason: String, counted_before: u32) -> Judgement {
-    let delay = before_attempt(world.shared.settings.retry_first_delay, counted_before);
-    let decision = decide(failure, counted_before, delay);
+/// Tells what an outcome says of Meta's health, if anything.
+const fn sign_of(outcome: &SendOutcome) -> Option<Sign> {
+    match outcome {
+        SendOutcome::Accepted { .. } => Some(Sign::Well),
+        SendOutcome::Refused(refusal) => match classify(refusal.code, refusal.transient) {
+            ErrorClass::Outage => Some(Sign::Ill),
+            _ => Some(Sign::Well),
+        },
+        SendOutcome::Unreachable { .. } => Some(Sign::Silent),
+        SendOutcome::Unknown { cause, .. } => match cause {
+            UnknownCause::Panicked | UnknownCause::OwnerGone => None,
+            _ => Some(Sign::Silent),
+        },
+        SendOutcome::NotBegun { .. } => None,
+    }
+}
+
+fn judge_failure(world: &World, failure: Failure, reason: String, claimed: &Claimed) -> Judgement {
+    let counted_before = claimed.counted_before;
+    let around = Circumstances {
+        counted_before,
+        has_campaign: claimed.campaign.is_some(),
+        outage: world.shared.health.outage(),
+        delay: before_attempt(world.shared.settings.retry_first_delay, counted_before),
+    };
+    let decision = decide(failure, around);
     let code = match failure {
         Failure::Refused { code, .. } => Some(code),
-        Failure::NotSent => None,
+        Failure::Unreachable | Failure::NotBegun { .. } => None,
     };
     let verdict = match decision.next {
         Next::Retry { after, counts } => Verdict::Retry {
@@ -191,23 +259,51 @@ fn judge_failure(world: &World, failure: Failure, reason: String, counted_before
     Judgement {
         verdict,
         stop: decision.stop,
-        class: Some(decision.class),
+        class: decision.class,
     }
 }
 
 /// Stops what an error stops beside its message.
 fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop) {
     match stop {
-        Stop::SlowNumber => world.limiter.tell(LimiterMessage::Throttled(claimed.sender)),
-        Stop::Number(reason) => world.pause(PauseScope::Sender(claimed.sender), reason),
+        Stop::SlowNumber(wait) => {
+            let sender = claimed.sender;
+            world.limiter.tell(LimiterMessage::Throttled { sender, wait });
+        }
+        Stop::HoldNumber(wait) => hold_number(world, claimed, wait),
+        Stop::HoldApp(wait) => hold_ways(world, claimed, wait, |way| matches!(way, Way::App(_))),
+        Stop::HoldAccount(wait) => hold_ways(world, claimed, wait, |way| matches!(way, Way::Account(_))),
+        Stop::Number(reason) => {
+            hold_number(world, claimed, HELD_DELAY);
+            world.pause(PauseScope::Sender(claimed.sender), reason);
+        }
         Stop::Campaign(reason) => {
             if let Some(campaign) = claimed.campaign {
                 world.pause(PauseScope::Campaign(campaign), reason);
             }
         }
-        Stop::Tenant(reason) => world.pause(PauseScope::Tenant, reason),
+        Stop::Tenant(reason) => {
+            hold_number(world, claimed, HELD_DELAY);
+            world.pause(PauseScope::Tenant, reason);
+        }
         // Storage suppresses the recipient when it sees Meta's code.
         Stop::Recipient | Stop::Nothing => {}
+    }
+}
+
+/// Lets the number send nothing for a while; what is left to send waits without being claimed.
+fn hold_number(world: &Arc<World>, claimed: &Claimed, wait: Duration) {
+    let (sender, until) = (claimed.sender, world.shared.clock.after(wait));
+    world.limiter.tell(LimiterMessage::Hold { sender, until });
+}
+
+/// Lets nothing leave through some of the number's ways for a while, whoever's it is.
+fn hold_ways(world: &Arc<World>, claimed: &Claimed, wait: Duration, which: impl Fn(&Way) -> bool) {
+    let until = world.shared.clock.after(wait);
+    for way in world.paces.ways(claimed.sender) {
+        if which(&way) {
+            world.spawn(world.shared.ports.limiter.hold(way, until));
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use domain::campaign::PauseReason;
 use domain::ids::{AttemptId, EventId, MessageId, SenderId, TenantId};
 use domain::message::MessageState;
 use domain::partition::Epoch;
+use domain::unknown::UnknownPolicy;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::node::Ports;
-use crate::ports::{BillingHead, PauseScope, Poison, SendOutcome, StoredLimiter};
+use crate::ports::{BillingHead, PauseScope, Poison, SendOutcome, StoredLimiter, Way};
 
 pub use crate::testing::faults::{Faults, Trouble};
 pub use crate::testing::rows::{EventRow, MessageRow, TenantRow};
@@ -57,8 +59,18 @@ pub struct State {
     pub commits: Vec<(TenantId, usize)>,
     /// Messages a second, by number; 1,000 when there is nothing here.
     pub rates: HashMap<SenderId, u32>,
-    /// Limiters' states, as stored.
-    pub limiters: HashMap<SenderId, StoredLimiter>,
+    /// Messages a second that plans allow; any when there is nothing here.
+    pub plan_rates: HashMap<TenantId, u32>,
+    /// What numbers leave through.
+    pub ways: HashMap<SenderId, Vec<Way>>,
+    /// Until when nothing leaves through a way.
+    pub holds: HashMap<Way, Timestamp>,
+    /// Limiters' states, as stored, and by which epoch.
+    pub limiters: HashMap<SenderId, (Epoch, StoredLimiter)>,
+    /// There is no connection to Meta.
+    pub is_down: bool,
+    /// What tenants do about unknown messages, and after how long; nothing when there is nothing here.
+    pub policies: HashMap<TenantId, (UnknownPolicy, Duration)>,
     /// What goes wrong.
     pub faults: Faults,
     /// Messages whose claim makes no sense to the ledger.

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::ports::{
     Answer, BillingHead, Claimed, CommitError, Committed, Ledger, LimiterStore, Messages, Meta, PauseScope,
-    Poison, SendOutcome, SenderLimits, Settled, StoredLimiter, TenantCommit, Unavailable,
+    Poison, SendOutcome, SenderLimits, Settled, SettledUnknown, StoredLimiter, TenantCommit, Unavailable,
+    Way,
 };
 use crate::testing::{Fakes, Trouble};
 
@@ -163,6 +164,15 @@ impl Messages for Fakes {
         .boxed()
     }
 
+    fn settle_unknown(&self, tenant: TenantId, epoch: Epoch) -> Answer<Result<SettledUnknown, Unavailable>> {
+        let (fakes, now) = (self.clone(), self.0.clock.now());
+        async move {
+            fakes.latency().await;
+            Ok(fakes.state().settle_unknown(tenant, epoch, now))
+        }
+        .boxed()
+    }
+
     fn pause(
         &self,
         tenant: TenantId,
@@ -189,7 +199,7 @@ impl Meta for Fakes {
         async move {
             fakes.latency().await;
             if Instant::now() > deadline {
-                return SendOutcome::NotSent {
+                return SendOutcome::NotBegun {
                     reason: "past its deadline".to_owned(),
                 };
             }
@@ -197,6 +207,11 @@ impl Meta for Fakes {
             let tenant = state.messages[&claimed.message].tenant;
             let call = (claimed.message, claimed.attempt, Instant::now());
             state.calls.push(call);
+            if state.is_down {
+                return SendOutcome::Unreachable {
+                    reason: "on demand".to_owned(),
+                };
+            }
             assert!(
                 !state.faults.strikes(tenant, Trouble::SendPanics),
                 "the call panics on demand"
@@ -213,20 +228,22 @@ impl Meta for Fakes {
 }
 
 impl LimiterStore for Fakes {
-    fn load(&self, _: TenantId, sender: SenderId) -> Answer<Result<SenderLimits, Unavailable>> {
+    fn load(&self, tenant: TenantId, sender: SenderId) -> Answer<Result<SenderLimits, Unavailable>> {
         let fakes = self.clone();
         async move {
             fakes.latency().await;
             let state = fakes.state();
             Ok(SenderLimits {
                 messages_per_second: state.rates.get(&sender).copied().unwrap_or(RATE),
-                stored: state.limiters.get(&sender).copied(),
+                plan_messages_per_second: state.plan_rates.get(&tenant).copied(),
+                ways: state.ways.get(&sender).cloned().unwrap_or_default(),
+                stored: state.limiters.get(&sender).map(|(_, stored)| stored.clone()),
             })
         }
         .boxed()
     }
 
-    fn save(&self, tenant: TenantId, sender: SenderId, stored: StoredLimiter) -> Answer<()> {
+    fn save(&self, tenant: TenantId, sender: SenderId, epoch: Epoch, stored: StoredLimiter) -> Answer<()> {
         assert!(
             !self.strikes(tenant, Trouble::SavePanics),
             "save panics on demand"
@@ -234,8 +251,24 @@ impl LimiterStore for Fakes {
         let fakes = self.clone();
         async move {
             fakes.latency().await;
-            fakes.state().limiters.insert(sender, stored);
+            let mut state = fakes.state();
+            let known = state.limiters.get(&sender).map(|(known, _)| *known);
+            if known.is_none_or(|known| known <= epoch) {
+                state.limiters.insert(sender, (epoch, stored));
+            }
         }
         .boxed()
+    }
+
+    fn hold(&self, way: Way, until: Timestamp) -> Answer<()> {
+        let mut state = self.state();
+        let held = state.holds.entry(way).or_insert(until);
+        *held = until.max(*held);
+        futures_util::future::ready(()).boxed()
+    }
+
+    fn held_until(&self, ways: &[Way]) -> Option<Timestamp> {
+        let state = self.state();
+        ways.iter().filter_map(|way| state.holds.get(way).copied()).max()
     }
 }

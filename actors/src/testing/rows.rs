@@ -5,12 +5,14 @@ use domain::ids::{AttemptId, EventId, MessageId, SenderId, TenantId};
 use domain::message::MessageState;
 use domain::partition::Epoch;
 use domain::recipient::Recipient;
+use domain::unknown::Doubt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ports::{
-    BillingHead, Claim, Claimed, CommitError, Committed, Content, Poison, Settled, TenantCommit, Verdict,
+    BillingHead, Claim, Claimed, CommitError, Committed, Content, Poison, Settled, SettledUnknown,
+    TenantCommit, Verdict,
 };
 use crate::testing::State;
 
@@ -42,6 +44,10 @@ pub struct MessageRow {
     pub due_at: Timestamp,
     /// Until when its call may begin.
     pub deadline: Option<Instant>,
+    /// Who it goes to; somebody of their own when there is nothing here.
+    pub recipient: Option<Recipient>,
+    /// Since when it is unknown.
+    pub unknown_since: Option<Instant>,
 }
 
 /// A stored event.
@@ -67,6 +73,8 @@ impl MessageRow {
             counted: 0,
             due_at: now,
             deadline: None,
+            recipient: None,
+            unknown_since: None,
         }
     }
 }
@@ -119,6 +127,8 @@ impl State {
             head,
             claimed,
             events_applied,
+            held: Vec::new(),
+            settled: Vec::new(),
         })
     }
 
@@ -172,6 +182,7 @@ impl State {
                 MessageState::Planned
             }
         };
+        row.unknown_since = (row.state == MessageState::Unknown).then(Instant::now);
         let gives_back = !matches!(row.state, MessageState::Accepted | MessageState::Unknown);
         gives_back.then(|| self.store_event(settled.tenant, false))
     }
@@ -186,7 +197,47 @@ impl State {
                 && row.deadline.is_some_and(|deadline| deadline <= now)
                 && row.attempt.is_some_and(|attempt| !live.contains(&attempt))
         });
-        expired.map(|row| row.state = MessageState::Unknown).count()
+        let expire = |row: &mut MessageRow| {
+            row.state = MessageState::Unknown;
+            row.unknown_since = Some(now);
+        };
+        expired.map(expire).count()
+    }
+
+    /// Settles unknown messages as the tenant's policy says.
+    pub fn settle_unknown(&mut self, tenant: TenantId, epoch: Epoch, now: Timestamp) -> SettledUnknown {
+        let mut settled = SettledUnknown::default();
+        let Some((policy, after)) = self.policies.get(&tenant).copied() else {
+            return settled;
+        };
+        if self.tenants.get(&tenant).is_none_or(|row| row.epoch != epoch) {
+            return settled;
+        }
+        let rows = self.messages.values_mut().filter(|row| row.tenant == tenant);
+        let mut count = 0;
+        for row in rows {
+            let Some(since) = row.unknown_since.filter(|_| row.state == MessageState::Unknown) else {
+                continue;
+            };
+            let doubt = Doubt {
+                policy,
+                policy_after: Some(after),
+                by_hand: None,
+                unknown_for: since.elapsed(),
+                is_cancelled: false,
+            };
+            if let Some(by) = domain::unknown::settle(doubt) {
+                (row.state, row.due_at) = if by.resends() {
+                    (MessageState::Planned, now)
+                } else {
+                    (MessageState::Failed, now)
+                };
+                settled.by.push((by, 1));
+                count += 1;
+            }
+        }
+        settled.events = (0..count).map(|_| self.store_event(tenant, false)).collect();
+        settled
     }
 
     /// Makes poison dead letters.
@@ -221,7 +272,10 @@ fn claimed(claim: Claim, row: &MessageRow) -> Claimed {
         counted_before: row.counted,
         campaign: None,
         sender: row.sender,
-        recipient: Recipient::Phone("5511987654321".to_owned()),
+        recipient: row.recipient.clone().unwrap_or_else(|| {
+            let tail = claim.message.0.as_u128() % 1_000_000_000_000;
+            Recipient::Phone(format!("55{tail:012}"))
+        }),
         category: Category::Marketing,
         content: Content {
             body: "{}".into(),

@@ -67,6 +67,7 @@ pub(crate) fn send(sender: SenderId, messages: &[MessageId]) -> Work {
     Work::Send {
         sender,
         lane: Lane::Bulk,
+        campaign: None,
         messages: messages.to_vec(),
     }
 }

@@ -2,6 +2,7 @@
 
 use domain::ids::TenantId;
 use domain::period::{ANCHOR_DAY, period_of, time_zone};
+use domain::unknown::{POLICY_AFTER_LEAST, POLICY_AFTER_LONGEST, UnknownPolicy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -46,6 +47,13 @@ pub(in crate::api) struct TenantPatch {
     /// `active` lets a suspended tenant in again.
     #[serde(default)]
     state: Option<String>,
+    /// What becomes of messages of which it stays unknown whether Meta took them: `keep` (the tenant decides), `resend` (they may
+    /// arrive twice) or `fail` (they may have arrived).
+    #[serde(default)]
+    unknown_policy: Option<String>,
+    /// After how many seconds: 5 to 2,592,000; 0 for never.
+    #[serde(default)]
+    unknown_after_seconds: Option<i32>,
 }
 
 /// A move to another plan.
@@ -83,6 +91,10 @@ pub(in crate::api) struct TenantView {
     quarantined_at: Option<Timestamp>,
     /// Why it is.
     quarantine_reason: Option<String>,
+    /// What becomes of messages that stay unknown: `keep`, `resend` or `fail`.
+    unknown_policy: String,
+    /// After how many seconds; never if there is none.
+    unknown_after_seconds: Option<i32>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -101,6 +113,8 @@ impl From<StoredTenant> for TenantView {
             state: tenant.state,
             quarantined_at: tenant.quarantined_at,
             quarantine_reason: tenant.quarantine_reason,
+            unknown_policy: tenant.unknown_policy,
+            unknown_after_seconds: tenant.unknown_after_seconds,
             created_at: tenant.created_at,
         }
     }
@@ -161,6 +175,17 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .or(assign)
         .unify()
         .boxed()
+}
+
+fn check_unknown_after(seconds: Option<i32>) -> Result<(), ApiError> {
+    let (least, most) = (POLICY_AFTER_LEAST.as_secs(), POLICY_AFTER_LONGEST.as_secs());
+    let fits = |seconds: i32| u64::try_from(seconds).is_ok_and(|seconds| (least..=most).contains(&seconds));
+    match seconds {
+        Some(seconds) if seconds != 0 && !fits(seconds) => Err(ApiError::invalid(format!(
+            "unknown_after_seconds: {least} to {most}, or 0 for never"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a tenant on a plan.
@@ -233,10 +258,17 @@ pub(in crate::api) async fn change(context: Context, id: Uuid, body: Json<Tenant
     {
         return Err(ApiError::invalid("state: active or suspended"));
     }
+    let policy = patch.unknown_policy.as_deref();
+    if policy.is_some_and(|policy| policy.parse::<UnknownPolicy>().is_err()) {
+        return Err(ApiError::invalid("unknown_policy: keep, resend or fail"));
+    }
+    check_unknown_after(patch.unknown_after_seconds)?;
     let change = TenantChange {
         name,
         timezone: patch.timezone.as_deref(),
         state: patch.state.as_deref(),
+        unknown_policy: policy,
+        unknown_after_seconds: patch.unknown_after_seconds,
     };
     apply(&context, TenantId(id), &change).await
 }

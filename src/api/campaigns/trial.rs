@@ -81,6 +81,7 @@ pub(in crate::api) async fn test(
             tenant,
             sender,
             lane: Lane::Fast,
+            campaign: None,
             messages: vec![MessageId(accepted.id)],
         });
     }

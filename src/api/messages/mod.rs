@@ -2,6 +2,7 @@
 
 mod requests;
 pub(super) mod routes;
+pub(super) mod unknown;
 
 pub use requests::{
     AcceptedMessage, HappeningView, MessageBody, MessageError, MessageQuery, MessageStory, MessageView, list,

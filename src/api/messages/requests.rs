@@ -205,7 +205,8 @@ pub struct HappeningView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `meta`: a status from Meta; `send`: a refused call; `attempt`: an attempt that ended; `storage`: it was stored.
+    /// `meta`: a status from Meta; `history`: Meta's message history; `send`: a refused call; `policy`, `hand`: what was decided about an
+    /// unknown message; `attempt`: an attempt that ended, or of which it is unknown how; `storage`: it was stored.
     pub source: String,
     /// The status, or how the attempt ended.
     pub status: String,
@@ -213,8 +214,10 @@ pub struct HappeningView {
     pub attempt_id: Option<Uuid>,
     /// Meta's error code.
     pub error_code: Option<i32>,
-    /// What was said.
+    /// What was said, or by what an unknown message was settled.
     pub reason: Option<String>,
+    /// The stored event that is the evidence.
+    pub event_id: Option<Uuid>,
 }
 
 impl From<Happening> for HappeningView {
@@ -226,6 +229,7 @@ impl From<Happening> for HappeningView {
             attempt_id: Some(happening.attempt.0),
             error_code: happening.error_code,
             reason: happening.reason,
+            event_id: happening.event.map(|event| event.0),
         }
     }
 }
@@ -277,6 +281,7 @@ async fn story(
         attempt_id: None,
         error_code: None,
         reason: None,
+        event_id: None,
     };
     let later = happenings.into_iter().map(HappeningView::from);
     Ok(MessageStory {

@@ -44,7 +44,8 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with)
         .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
         .boxed();
-    send.or(list).unify().or(read).unify().boxed()
+    let settle = super::unknown::route(context);
+    settle.or(send).unify().or(list).unify().or(read).unify().boxed()
 }
 
 /// Accepts one message; its delivery is reported later.
@@ -74,6 +75,7 @@ pub(in crate::api) async fn send(
             tenant,
             sender: SenderId(value.sender_id),
             lane: Lane::Fast,
+            campaign: None,
             messages: vec![MessageId(accepted.id)],
         });
     }

@@ -10,11 +10,13 @@ use domain::ids::{AttemptId, CampaignId, MessageId, SenderId, TenantId};
 use domain::ledger::RESERVE;
 use domain::message::MessageState;
 use domain::plan::reservable;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::decisions::{Pages, Share};
 use super::period::Booking;
+use super::portfolio::{Limited, Portfolios, key_of};
 use super::seconds;
 use super::templates::Templates;
 use crate::storage::named::named;
@@ -99,6 +101,14 @@ impl Candidate {
         }
     }
 
+    /// Counts the recipient for the number's portfolio. Free text is taken only in an open conversation, which Meta does not count.
+    fn reaches_somebody(&self, portfolios: &mut Portfolios, now: Timestamp) -> Result<(), Timestamp> {
+        match (self.category, key_of(&self.recipient)) {
+            (Category::Service, _) | (_, None) => Ok(()),
+            (_, Some(key)) => portfolios.admit(self.sender, key, self.proposed, now),
+        }
+    }
+
     fn into_claimed(self, body: Arc<str>, is_new: bool) -> Result<Claimed, StorageError> {
         let number = self.attempt_number + i32::from(is_new);
         Ok(Claimed {
@@ -121,7 +131,7 @@ impl Candidate {
 /// Claims what the shares propose, as far as their plans allow.
 pub(super) async fn claim(
     transaction: &mut Transaction,
-    templates: &Templates,
+    (templates, limited): (&Templates, &Limited),
     shares: &mut Shares<'_>,
     pages: &mut Pages,
 ) -> Result<(), StorageError> {
@@ -131,6 +141,7 @@ pub(super) async fn claim(
     }
     let campaigns = candidates.iter().filter_map(|candidate| candidate.campaign);
     let bodies = templates.of(transaction, campaigns).await?;
+    let mut portfolios = portfolios(transaction, limited, &candidates).await?;
     let mut moves = Moves::default();
     for candidate in candidates {
         let Some(share) = shares.get_mut(&candidate.tenant) else {
@@ -139,6 +150,11 @@ pub(super) async fn claim(
         let left = reservable(share.period.limit, share.period.held, share.period.captured, 1);
         let fate = candidate.fate(left);
         let is_new = matches!(fate, Fate::Claim);
+        if is_new && let Err(until) = candidate.reaches_somebody(&mut portfolios, pages.now) {
+            share.held.insert(candidate.sender, until);
+            moves.wait(pages, &candidate, until);
+            continue;
+        }
         match fate {
             Fate::Stale => {}
             Fate::Leave(to) => moves.leave(pages, &candidate, to),
@@ -155,7 +171,23 @@ pub(super) async fn claim(
             }
         }
     }
+    portfolios.write(transaction).await?;
     moves.write(transaction, shares).await
+}
+
+async fn portfolios(
+    transaction: &mut Transaction,
+    limited: &Limited,
+    candidates: &[Candidate],
+) -> Result<Portfolios, StorageError> {
+    if !limited.any(transaction).await? {
+        return Ok(Portfolios::default());
+    }
+    let senders: Vec<Uuid> = candidates.iter().map(|candidate| candidate.sender.0).collect();
+    let recipients = candidates
+        .iter()
+        .filter_map(|candidate| Some((candidate.sender, key_of(&candidate.recipient)?)));
+    Portfolios::lock(transaction, &senders, recipients).await
 }
 
 fn reserve(share: &mut Share<'_>, pages: &mut Pages, moves: &mut Moves, candidate: &Candidate) {
@@ -198,6 +230,7 @@ async fn candidates(
 struct Moves {
     claimed: Vec<(TenantId, MessageId, AttemptId)>,
     left: Vec<(TenantId, MessageId, MessageState)>,
+    waits: Vec<(TenantId, MessageId, Timestamp)>,
 }
 
 const CLAIM: &str = "UPDATE messages m SET state = 'sending', queued_at = NULL, deadline = now() + w.seconds * interval '1 second',
@@ -210,7 +243,18 @@ const LEAVE: &str = "UPDATE messages m SET state = w.state, queued_at = NULL,
     FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (tenant_id, message_id, state)
     WHERE m.tenant_id = w.tenant_id AND m.id = w.message_id";
 
+const WAIT: &str =
+    "UPDATE messages m SET state = 'planned', queued_at = NULL, due_at = w.due_at, updated_at = now()
+    FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS w (tenant_id, message_id, due_at)
+    WHERE m.tenant_id = w.tenant_id AND m.id = w.message_id";
+
 impl Moves {
+    fn wait(&mut self, pages: &mut Pages, candidate: &Candidate, until: Timestamp) {
+        let (from, to) = (MessageState::Queued, MessageState::Planned);
+        pages.counts.moved(candidate.tenant, candidate.campaign, from, to);
+        self.waits.push((candidate.tenant, candidate.message, until));
+    }
+
     fn leave(&mut self, pages: &mut Pages, candidate: &Candidate, to: MessageState) {
         pages
             .counts
@@ -232,6 +276,12 @@ impl Moves {
             transaction
                 .execute(CLAIM, &[&tenants, &messages, &attempts, &deadlines])
                 .await?;
+        }
+        if !self.waits.is_empty() {
+            let tenants: Vec<Uuid> = self.waits.iter().map(|(tenant, ..)| tenant.0).collect();
+            let messages: Vec<Uuid> = self.waits.iter().map(|(_, message, _)| message.0).collect();
+            let due: Vec<Timestamp> = self.waits.iter().map(|(.., due)| *due).collect();
+            transaction.execute(WAIT, &[&tenants, &messages, &due]).await?;
         }
         if !self.left.is_empty() {
             let tenants: Vec<Uuid> = self.left.iter().map(|(tenant, ..)| tenant.0).collect();

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use actors::ports::{BillingHead, Claimed, CommitError, Committed, TenantCommit};
 use domain::audit_chain::ChainHash;
-use domain::ids::{AttemptId, TenantId};
+use domain::ids::{AttemptId, SenderId, TenantId};
 use domain::ledger::Entry;
 use domain::partition::Epoch;
+use domain::unknown::SettledBy;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::period::{Booking, OpenPeriod, open_periods};
+use super::portfolio::Limited;
 use super::rows::{Chain, NewRows};
 use super::templates::Templates;
 use super::{claims, events};
@@ -26,6 +28,10 @@ pub(super) struct Share<'a> {
     pub(super) period: OpenPeriod,
     pub(super) claimed: Vec<Claimed>,
     pub(super) events_applied: usize,
+    /// Numbers whose portfolio is exhausted, until then.
+    pub(super) held: BTreeMap<SenderId, Timestamp>,
+    /// Messages that were unknown, by what settled them.
+    pub(super) settled: BTreeMap<SettledBy, usize>,
     chain: Chain,
 }
 
@@ -60,24 +66,30 @@ impl Share<'_> {
 pub(super) async fn commit(
     database: Database,
     templates: Arc<Templates>,
+    limited: Arc<Limited>,
     work: Vec<TenantCommit>,
 ) -> Vec<Answer> {
-    match try_commit(&database, &templates, &work).await {
+    match try_commit(&database, &templates, &limited, &work).await {
         Ok(answers) => answers,
         Err(StorageError::Unavailable(reason)) => work
             .iter()
             .map(|_| Err(CommitError::Unavailable(reason.clone())))
             .collect(),
         Err(error) if work.len() == 1 => vec![Err(CommitError::Broken(error.to_string()))],
-        Err(_) => one_by_one(&database, &templates, &work).await,
+        Err(_) => one_by_one(&database, &templates, &limited, &work).await,
     }
 }
 
 /// Somebody's rows make no sense: find out whose, and let the others go on.
-async fn one_by_one(database: &Database, templates: &Templates, work: &[TenantCommit]) -> Vec<Answer> {
+async fn one_by_one(
+    database: &Database,
+    templates: &Templates,
+    limited: &Limited,
+    work: &[TenantCommit],
+) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(work.len());
     for one in work {
-        let alone = try_commit(database, templates, std::slice::from_ref(one)).await;
+        let alone = try_commit(database, templates, limited, std::slice::from_ref(one)).await;
         answers.push(match alone {
             Ok(mut answer) => answer.swap_remove(0),
             Err(StorageError::Unavailable(reason)) => Err(CommitError::Unavailable(reason)),
@@ -90,6 +102,7 @@ async fn one_by_one(database: &Database, templates: &Templates, work: &[TenantCo
 async fn try_commit(
     database: &Database,
     templates: &Templates,
+    limited: &Limited,
     work: &[TenantCommit],
 ) -> Result<Vec<Answer>, StorageError> {
     let mut transaction = database.begin().await?;
@@ -123,7 +136,7 @@ async fn try_commit(
         rows: NewRows::default(),
     };
     events::apply(&mut transaction, &mut shares, &mut pages).await?;
-    claims::claim(&mut transaction, templates, &mut shares, &mut pages).await?;
+    claims::claim(&mut transaction, (templates, limited), &mut shares, &mut pages).await?;
     pages.rows.write(&mut transaction, now).await?;
     pages.counts.write(&mut transaction, Writer::Committer).await?;
     move_heads(&mut transaction, &shares).await?;
@@ -150,6 +163,8 @@ fn committed(share: Share<'_>) -> Committed {
         head: share.period.head(share.chain.seq),
         claimed: share.claimed,
         events_applied: share.events_applied,
+        held: share.held.into_iter().collect(),
+        settled: share.settled.into_iter().collect(),
     }
 }
 
@@ -208,6 +223,8 @@ fn verdict<'a>(
         period: period.clone(),
         claimed: Vec::new(),
         events_applied: 0,
+        held: BTreeMap::new(),
+        settled: BTreeMap::new(),
         chain: Chain {
             tenant: work.tenant,
             epoch: head.epoch,

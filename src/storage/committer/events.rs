@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use domain::ids::{AttemptId, CampaignId, EventId, MessageId, TenantId};
 use domain::ledger::{Fact, LedgerKind, Pricing, Settlement, settle};
 use domain::message::{DeliveryStatus, MessageState};
+use domain::unknown::SettledBy;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::decisions::{Pages, Share};
 use super::period::Booking;
+use super::portfolio;
 use crate::storage::named::named;
 use crate::storage::{Database, StorageError, Transaction};
 
@@ -22,13 +24,24 @@ type AttemptKey = (TenantId, AttemptId);
 struct Event {
     tenant: TenantId,
     id: EventId,
-    is_from_meta: bool,
+    source: Source,
     status: DeliveryStatus,
     attempt: AttemptId,
     wamid: Option<String>,
     pricing: Pricing,
     error_code: Option<i32>,
     error_title: Option<String>,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// A status webhook.
+    Webhook,
+    /// Meta's message history.
+    History,
+    /// A refused call, a policy, a hand: the message has been moved already.
+    Ours,
 }
 
 /// A message as it is, and as it becomes.
@@ -42,6 +55,8 @@ struct Target {
     wamid: Option<String>,
     error_code: Option<i32>,
     error_title: Option<String>,
+    settled_by: Option<SettledBy>,
+    heard_of: AttemptId,
 }
 
 /// What the ledger says of an attempt.
@@ -71,7 +86,8 @@ const SETTLED: &str =
     "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
     JOIN ledger l ON l.tenant_id = w.tenant_id AND l.attempt_id = w.attempt_id";
-const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued_at = NULL, deadline = NULL,
+const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued_at = NULL, deadline = NULL, unknown_since = NULL,
+        unknown_wish = NULL,
         wamid = coalesce(m.wamid, w.wamid), error_code = w.error_code, error_reason = w.error_title, updated_at = now()
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[])
         AS w (tenant_id, message_id, state, wamid, error_code, error_title)
@@ -103,7 +119,7 @@ pub(super) async fn apply(
     let mut ledger = settled(transaction, &priced).await?;
     for event in &events {
         let key = (event.tenant, event.attempt);
-        if let Some(target) = targets.of(key).filter(|_| event.is_from_meta) {
+        if let Some(target) = targets.of(key).filter(|_| event.source != Source::Ours) {
             target.hear(event);
         }
         let Some(share) = shares.get_mut(&event.tenant) else {
@@ -123,6 +139,9 @@ pub(super) async fn apply(
         .filter(|target| target.before != target.after)
         .collect();
     for target in &moved {
+        if let (Some(by), Some(share)) = (target.settled_by, shares.get_mut(&target.tenant)) {
+            *share.settled.entry(by).or_default() += 1;
+        }
         pages
             .counts
             .moved(target.tenant, target.campaign, target.before, target.after);
@@ -161,7 +180,11 @@ impl Event {
         Ok(Self {
             tenant: TenantId(row.try_get("tenant_id")?),
             id: EventId(row.try_get("id")?),
-            is_from_meta: row.try_get::<_, &str>("source")? == "meta",
+            source: match row.try_get::<_, &str>("source")? {
+                "meta" => Source::Webhook,
+                "history" => Source::History,
+                _ => Source::Ours,
+            },
             status: named(row, "status")?,
             attempt: AttemptId(row.try_get("attempt_id")?),
             wamid: row.try_get("wamid")?,
@@ -190,6 +213,8 @@ impl Target {
             wamid: None,
             error_code: None,
             error_title: None,
+            settled_by: None,
+            heard_of: AttemptId(row.try_get("heard_of")?),
         };
         Ok(((tenant, AttemptId(row.try_get("heard_of")?)), target))
     }
@@ -198,6 +223,13 @@ impl Target {
         let Some(next) = self.after.after(event.status) else {
             return;
         };
+        if self.after == MessageState::Unknown {
+            self.settled_by = match event.source {
+                Source::Webhook => Some(SettledBy::Webhook),
+                Source::History => Some(SettledBy::History),
+                Source::Ours => None,
+            };
+        }
         self.after = next;
         self.wamid = self.wamid.take().or_else(|| event.wamid.clone());
         let failed = next == MessageState::Failed;
@@ -312,7 +344,10 @@ async fn write_moves(transaction: &mut Transaction, moved: &[&Target]) -> Result
     let stopped: Vec<(TenantId, &str)> = stopped
         .map(|target| (target.tenant, target.recipient.as_str()))
         .collect();
-    suppress(transaction, &stopped).await
+    suppress(transaction, &stopped).await?;
+    let failed = moved.iter().filter(|target| target.after == MessageState::Failed);
+    let failed: Vec<Uuid> = failed.map(|target| target.heard_of.0).collect();
+    portfolio::release(transaction, &failed).await
 }
 
 /// Puts recipients who stopped marketing messages on their tenants' suppression lists.

@@ -10,15 +10,17 @@ mod decisions;
 mod events;
 mod outcomes;
 mod period;
+mod portfolio;
 mod rows;
 mod templates;
+mod unknown;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::{
-    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Poison, Settled, TenantCommit,
-    Unavailable,
+    Answer, BillingHead, CommitError, Committed, Ledger, Messages, PauseScope, Poison, Settled,
+    SettledUnknown, TenantCommit, Unavailable,
 };
 use domain::campaign::PauseReason;
 use domain::ids::{AttemptId, EventId, MessageId, TenantId};
@@ -47,11 +49,17 @@ impl Committer {
     /// Starts the committer's tasks on the present runtime. They end when the last handle is dropped.
     pub fn start(database: Database) -> Self {
         let templates = Arc::new(templates::Templates::default());
+        let limited = Arc::new(portfolio::Limited::default());
         let (for_decisions, for_outcomes) = (database.clone(), database.clone());
         Self {
             database,
             decisions: batch::start(WAITING_MOST, DECISIONS_MOST, decision_weight, move |work| {
-                decisions::commit(for_decisions.clone(), Arc::clone(&templates), work)
+                decisions::commit(
+                    for_decisions.clone(),
+                    Arc::clone(&templates),
+                    Arc::clone(&limited),
+                    work,
+                )
             }),
             outcomes: batch::start(
                 WAITING_MOST,
@@ -114,6 +122,11 @@ impl Messages for Committer {
     fn expire_sending(&self, tenant: TenantId, live: Vec<AttemptId>) -> Answer<Result<usize, Unavailable>> {
         let database = self.database.clone();
         Box::pin(async move { Ok(message_rows::expire_sending(&database, tenant, &live).await?) })
+    }
+
+    fn settle_unknown(&self, tenant: TenantId, epoch: Epoch) -> Answer<Result<SettledUnknown, Unavailable>> {
+        let database = self.database.clone();
+        Box::pin(async move { Ok(unknown::settle_due(&database, tenant, epoch).await?) })
     }
 
     fn pause(

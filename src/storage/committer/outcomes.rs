@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::events::{OPTED_OUT, suppress};
+use super::portfolio;
 use crate::storage::count_changes::{CountChanges, Writer};
 use crate::storage::named::named;
 use crate::storage::{Database, StorageError, Transaction};
@@ -34,17 +35,18 @@ const OPEN: &str =
     WHERE m.state IN ('sending', 'unknown') ORDER BY m.tenant_id, m.id FOR UPDATE OF m";
 const MOVE: &str = "UPDATE messages m SET state = w.state, deadline = NULL, due_at = w.due_at, wamid = w.wamid,
         counted_attempts = m.counted_attempts + w.counted, error_code = w.error_code, error_reason = w.reason,
-        updated_at = now()
+        unknown_since = CASE w.state WHEN 'unknown' THEN now() END, unknown_wish = NULL, updated_at = now()
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::integer[], $7::integer[], $8::text[])
         AS w (tenant_id, message_id, state, due_at, wamid, counted, error_code, reason)
     WHERE m.tenant_id = w.tenant_id AND m.id = w.message_id";
 const ENDED: &str = "INSERT INTO message_attempts (tenant_id, attempt_id, message_id, attempt_number, outcome, error_code, reason)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::text[], $6::integer[], $7::text[])
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT (tenant_id, attempt_id) DO UPDATE SET outcome = EXCLUDED.outcome, error_code = EXCLUDED.error_code,
+        reason = EXCLUDED.reason, ended_at = now() WHERE message_attempts.outcome = 'unknown'";
 const REFUSED: &str = "INSERT INTO events (tenant_id, id, source, status, attempt_id, occurred_at, error_code)
     SELECT w.tenant_id, w.id, 'send', 'failed', w.attempt_id, now(), w.error_code
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[]) AS w (tenant_id, id, attempt_id, error_code)
-    ON CONFLICT DO NOTHING";
+    WHERE w.id IS NOT NULL ON CONFLICT DO NOTHING";
 
 /// Stores outcomes, each on its own terms.
 pub(super) async fn commit(database: Database, work: Vec<Settled>) -> Vec<Answer> {
@@ -114,7 +116,8 @@ struct Pages<'a> {
     stopped: Vec<(TenantId, &'a str)>,
 }
 
-/// Attempts that ended without a message arriving: kept for the timeline, and the evidence by which units are given back.
+/// Attempts that ended without a message arriving, or nobody knows how: kept for the timeline; and the evidence by which units are
+/// given back.
 #[derive(Default)]
 struct Ended<'a> {
     tenants: Vec<Uuid>,
@@ -124,7 +127,7 @@ struct Ended<'a> {
     outcomes: Vec<&'static str>,
     codes: Vec<Option<i32>>,
     reasons: Vec<&'a str>,
-    evidence: Vec<Uuid>,
+    evidence: Vec<Option<Uuid>>,
 }
 
 impl<'a> Pages<'a> {
@@ -163,12 +166,13 @@ impl<'a> Pages<'a> {
 
     fn end(&mut self, open: &Open, verdict: &Verdict, code: Option<i32>, reason: &'a str) -> Option<EventId> {
         let outcome = match verdict {
-            Verdict::Accepted { .. } | Verdict::Unknown { .. } => return None,
+            Verdict::Accepted { .. } => return None,
+            Verdict::Unknown { .. } => "unknown",
             Verdict::Retry { .. } => "retry",
             Verdict::Failed { .. } => "failed",
             Verdict::Dead { .. } => "dead",
         };
-        let event = EventId(Uuid::now_v7());
+        let event = (outcome != "unknown").then(|| EventId(Uuid::now_v7()));
         let ended = &mut self.ended;
         ended.tenants.push(open.tenant.0);
         ended.attempts.push(open.attempt.0);
@@ -177,8 +181,8 @@ impl<'a> Pages<'a> {
         ended.outcomes.push(outcome);
         ended.codes.push(code);
         ended.reasons.push(reason);
-        ended.evidence.push(event.0);
-        Some(event)
+        ended.evidence.push(event.map(|event| event.0));
+        event
     }
 
     async fn write(self, transaction: &mut Transaction) -> Result<(), StorageError> {
@@ -230,7 +234,11 @@ impl Ended<'_> {
                 &[&self.tenants, &self.evidence, &self.attempts, &self.codes],
             )
             .await?;
-        Ok(())
+        let given_back = self.attempts.iter().zip(&self.evidence);
+        let given_back: Vec<Uuid> = given_back
+            .filter_map(|(attempt, evidence)| evidence.map(|_| *attempt))
+            .collect();
+        portfolio::release(transaction, &given_back).await
     }
 }
 
