@@ -5,7 +5,7 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint unit e2e latency mutants bench nightly openapi stack
+.PHONY: help demo test lint unit e2e chaos latency mutants bench nightly openapi stack
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -15,6 +15,7 @@ demo: stack ## the main job end to end; ARGS=--exit ends by itself, 0 only if al
 	eval "$$(dev/stack env)"; target/release/malote demo $(ARGS)
 
 test: lint unit e2e ## what every change must pass
+	$(MAKE) chaos ARGS=--short
 
 lint: ## form, lints, documentation, the repository's rules
 	cargo fmt --all --check
@@ -34,6 +35,10 @@ e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 	eval "$$(dev/stack env)"; dev/try-migrations
 	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test $(TESTS) --test storage --test e2e
 
+chaos: ## breaks a stack of its own while campaigns run; 5 seeds, or ARGS='--seeds 1,2', or ARGS=--short
+	dev/stack --instance chaos up --only postgresql,redis,rabbitmq
+	eval "$$(dev/stack --instance chaos env)"; cargo test $(TESTS) --test chaos -- $(ARGS)
+
 stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this checkout
 	dev/stack up
 
@@ -51,4 +56,4 @@ bench: stack ## speed as ratios to a bare loop, in one run
 	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)
 	cargo bench -p domain --bench hot
 
-nightly: test bench ## everything that takes longer
+nightly: test chaos bench ## everything that takes longer

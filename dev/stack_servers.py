@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 POSTGRESQL_BIN = Path("/usr/lib/postgresql/15/bin")
-START_WITHIN = 60
+START_WITHIN = 150
 STOP_WITHIN = 20
 
 

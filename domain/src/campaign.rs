@@ -35,6 +35,46 @@ named_states! {
         TokenInvalid = "token_invalid",
         /// The tenant's actors kept failing.
         Quarantined = "quarantined",
+        /// Too much of the canary failed.
+        CanaryFailed = "canary_failed",
+        /// The canary went well, and somebody wanted to look before the rest goes.
+        CanaryPassed = "canary_passed",
+    }
+}
+
+impl PauseReason {
+    /// Tells whether evidence alone may end the pause. The others wait for a person.
+    pub const fn ends_by_itself(self) -> bool {
+        match self {
+            Self::PlanBlocked | Self::TemplatePaused | Self::NumberHold | Self::TokenInvalid => true,
+            Self::Manual | Self::Quarantined | Self::CanaryFailed | Self::CanaryPassed => false,
+        }
+    }
+
+    /// Says in one sentence what ends the pause.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Manual => "Somebody paused it: resume it when it should go on.",
+            Self::PlanBlocked => {
+                "The plan's limit is reached: it goes on by itself with a larger plan, the next period, or when units become free."
+            }
+            Self::TemplatePaused => {
+                "Meta does not send this template now: it goes on by itself when Meta approves the template again."
+            }
+            Self::NumberHold => {
+                "Meta restricts the number: it is tried again by itself after a while, or when Meta lifts the restriction."
+            }
+            Self::TokenInvalid => {
+                "Meta refuses the access token or the account: it goes on by itself when the sender gets a new token."
+            }
+            Self::Quarantined => {
+                "The tenant's engine kept failing: it is tried again after a while, or when an operator releases it."
+            }
+            Self::CanaryFailed => {
+                "Too much of the canary failed: look at the failures, then resume or cancel."
+            }
+            Self::CanaryPassed => "The canary went well: resume it to send the rest.",
+        }
     }
 }
 
@@ -116,6 +156,17 @@ impl Standing {
             State::Scheduled => self.refuse("the campaign has not started yet: launch it, or wait"),
             State::Finished => self.refuse("the campaign has finished"),
             State::Cancelled => self.refuse("the campaign was cancelled and cannot go on"),
+        }
+    }
+
+    /// Goes on because what paused it is over. Only the very reason that is over resumes: a pause by hand, or for anything
+    /// else, stays.
+    pub const fn resume_after(self, over: PauseReason) -> Self {
+        match self.reason {
+            Some(reason) if reason as u8 == over as u8 && reason.ends_by_itself() => {
+                Self::of(CampaignState::Running)
+            }
+            _ => self,
         }
     }
 
@@ -219,6 +270,28 @@ mod tests {
         assert!(cancelled.launch(false).is_err());
         assert!(cancelled.resume().is_err());
         assert!(cancelled.reopen().is_err());
+    }
+
+    #[test]
+    fn good_news_ends_only_the_pause_that_it_is_about() {
+        let running = Standing::of(CampaignState::Running);
+        for &reason in PauseReason::ALL {
+            for &over in PauseReason::ALL {
+                let next = Standing::paused(reason).resume_after(over);
+                let ends = reason == over && reason.ends_by_itself();
+                assert_eq!(next == running, ends, "{reason} after {over}");
+            }
+        }
+        assert_eq!(
+            Standing::paused(PauseReason::Manual)
+                .resume_after(PauseReason::Manual)
+                .state,
+            CampaignState::Paused
+        );
+        assert_eq!(
+            Standing::DRAFT.resume_after(PauseReason::PlanBlocked),
+            Standing::DRAFT
+        );
     }
 
     #[test]

@@ -23,6 +23,31 @@ pub const ONCE: Invariant = Invariant {
     id: "M2",
     says: "Meta accepted a message at most once",
 };
+/// Nobody is left in between.
+pub const FINAL: Invariant = Invariant {
+    id: "M3",
+    says: "when a campaign has ended, every recipient is in a state that ends it",
+};
+/// Meta and the books agree on everybody.
+pub const ACCOUNTED: Invariant = Invariant {
+    id: "M4",
+    says: "what Meta delivered is delivered here, and whatever is not has a cause",
+};
+/// The queues hold hints only as long as there is work.
+pub const DRAINED: Invariant = Invariant {
+    id: "M5",
+    says: "when all work is done, the inboxes hold no hint and the dead letters' queue nothing",
+};
+/// A tenant's trouble is its own.
+pub const APART: Invariant = Invariant {
+    id: "M6",
+    says: "while one tenant is hurt, the others keep at least four fifths of their pace",
+};
+/// What is charged is what Meta charges.
+pub const BILLED: Invariant = Invariant {
+    id: "I1",
+    says: "captured units are billable deliveries",
+};
 /// Reserved units are where they should be.
 pub const UNITS: Invariant = Invariant {
     id: "I2",

@@ -29,6 +29,15 @@ impl Policy {
         }
     }
 
+    /// Gives how many units may be reserved or used at once in a period with this allowance; none where there is no end.
+    pub const fn limit(self, allowance_units: i64) -> Option<i64> {
+        match self {
+            Self::Hard | Self::Overage { cap_units: Some(0) } => Some(allowance_units),
+            Self::Overage { cap_units: Some(cap) } => Some(allowance_units.saturating_add(cap)),
+            Self::Overage { cap_units: None } | Self::Soft => None,
+        }
+    }
+
     /// Reads a policy from its stored parts.
     pub fn from_parts(name: &str, cap_units: Option<i64>) -> Option<Self> {
         match name {
@@ -64,11 +73,7 @@ pub struct Plan {
 impl Plan {
     /// Gives how many units may be reserved or used at once in a period; none where there is no end.
     pub const fn limit(&self) -> Option<i64> {
-        match self.policy {
-            Policy::Hard | Policy::Overage { cap_units: Some(0) } => Some(self.allowance_units),
-            Policy::Overage { cap_units: Some(cap) } => Some(self.allowance_units.saturating_add(cap)),
-            Policy::Overage { cap_units: None } | Policy::Soft => None,
-        }
+        self.policy.limit(self.allowance_units)
     }
 }
 
@@ -85,6 +90,19 @@ pub const fn reservable(limit: Option<i64>, held: i64, captured: i64, wanted: i6
     }
 }
 
+/// The part of a limit, one in so many, that must be free before a blocked tenant sends again: a single unit that comes back
+/// must not make its campaigns start and stop.
+const FREE_AGAIN: i64 = 100;
+
+/// Tells whether a tenant that its plan blocked may go on: where the limit is gone, where a hundredth of it is free again, or
+/// where all that `waiting` messages need is free.
+pub fn has_room_again(limit: Option<i64>, held: i64, captured: i64, waiting: i64) -> bool {
+    let Some(limit) = limit else { return true };
+    let room = limit.saturating_sub(held).saturating_sub(captured);
+    let part = limit / FREE_AGAIN + i64::from(limit % FREE_AGAIN != 0);
+    room > 0 && room >= part.min(waiting)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -96,6 +114,17 @@ mod tests {
         assert_eq!(reservable(Some(10), 4, 5, 3), 1);
         assert_eq!(reservable(Some(10), 5, 5, 3), 0);
         assert_eq!(reservable(None, 5, 5, 3), 3);
+    }
+
+    #[test]
+    fn a_single_unit_that_comes_back_does_not_wake_a_blocked_tenant() {
+        assert!(!has_room_again(Some(1_000), 0, 1_000, 500));
+        assert!(!has_room_again(Some(1_000), 0, 999, 500));
+        assert!(has_room_again(Some(1_000), 0, 990, 500));
+        assert!(has_room_again(Some(1_000), 0, 999, 1), "it is all that is needed");
+        assert!(has_room_again(Some(2_000), 0, 1_000, 500), "a larger plan");
+        assert!(has_room_again(None, 5, 5_000, 500), "a plan without an end");
+        assert!(!has_room_again(Some(0), 0, 0, 0));
     }
 
     proptest! {

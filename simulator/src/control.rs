@@ -35,6 +35,29 @@ struct NumberBody {
     rate: Option<u32>,
     waba_id: Option<String>,
     display_phone_number: Option<String>,
+    restricted: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateBody {
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokensBody {
+    revoked: Vec<String>,
+}
+
+/// A change of something else than a message: a template, a number, an account, a person's preferences.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBody {
+    waba_id: String,
+    field: String,
+    value: Value,
+    time: Option<i64>,
 }
 
 /// How long after the answer it goes down when it is told to: whoever asked hears that it was heard.
@@ -64,6 +87,17 @@ pub(crate) async fn answer(
         ("PUT", ["callback"]) => put_callback(shared, &parse(body)?),
         ("PUT", ["numbers", id]) => put_number(shared, id, parse(body)?),
         ("POST", ["throttle"]) => throttle(shared, parse(body)?),
+        ("PUT", ["templates", name]) => {
+            shared
+                .templates
+                .set_status(name, &parse::<TemplateBody>(body)?.status);
+            Ok(json!({"success": true}))
+        }
+        ("PUT", ["tokens"]) => {
+            shared.state().revoked = parse::<TokensBody>(body)?.revoked.into_iter().collect();
+            Ok(json!({"success": true}))
+        }
+        ("POST", ["webhooks"]) => post_webhook(shared, parse(body)?).await,
         ("POST", ["down"]) => down(shared, parse(body)?),
         ("GET", ["idle"]) => Ok(idle(shared, query).await),
         ("POST", ["reset"]) => {
@@ -140,6 +174,21 @@ fn message(shared: &Shared, id: &str) -> Result<Value, Refusal> {
     }))
 }
 
+/// Posts one change as Meta would, signed, and tells whether the callback took it. Its waba_id is the account's, or the portfolio's
+/// where Meta names that.
+async fn post_webhook(shared: &Shared, change: ChangeBody) -> Result<Value, Refusal> {
+    let callback = shared.state().callback.clone();
+    let callback = callback.ok_or_else(|| (409, "there is no callback".to_owned()))?;
+    let mut entry =
+        json!({"id": change.waba_id, "changes": [{"field": change.field, "value": change.value}]});
+    if let Some(time) = change.time {
+        entry["time"] = json!(time);
+    }
+    let body = json!({"object": "whatsapp_business_account", "entry": [entry]});
+    let taken = shared.poster.post(&callback, body.to_string().into_bytes()).await;
+    Ok(json!({"acknowledged": taken}))
+}
+
 fn put_callback(shared: &Shared, body: &CallbackBody) -> Result<Value, Refusal> {
     set_callback(shared, body.url.as_deref())?;
     Ok(json!({"success": true}))
@@ -170,7 +219,8 @@ fn put_number(shared: &Shared, id: &str, body: NumberBody) -> Result<Value, Refu
     let index = state.numbers.put(config);
     let number = state.numbers.at_mut(index);
     body.rate.into_iter().for_each(|rate| number.set_rate(rate));
-    Ok(json!({"number": *number.config, "rate": number.rate}))
+    number.restricted = body.restricted.unwrap_or(number.restricted);
+    Ok(json!({"number": *number.config, "rate": number.rate, "restricted": number.restricted}))
 }
 
 fn throttle(shared: &Shared, body: SpellBody) -> Result<Value, Refusal> {

@@ -13,6 +13,8 @@ pub(crate) struct Number {
     pub(crate) config: Arc<NumberConfig>,
     /// Messages per second; 0 sets no limit.
     pub(crate) rate: u32,
+    /// Meta restricts it: every message is refused with 131048.
+    pub(crate) restricted: bool,
     bucket: Gcra,
 }
 
@@ -74,6 +76,7 @@ impl Numbers {
         self.list.push(Number {
             config: Arc::new(config),
             rate: self.default_rate,
+            restricted: false,
             bucket: Gcra::default(),
         });
         index

@@ -79,13 +79,20 @@ pub(crate) fn templates(
         return Err(GraphError::no_object(waba_id));
     }
     let wanted = |filter: &str, value: &str| query.get(filter).is_none_or(|wanted| wanted == value);
-    let found: Vec<Value> = (shared.templates.list().iter().enumerate())
+    let now = |template: &TemplateConfig| TemplateConfig {
+        status: shared
+            .templates
+            .changed_status(&template.name)
+            .unwrap_or_else(|| template.status.clone()),
+        ..template.clone()
+    };
+    let found: Vec<Value> = (shared.templates.list().iter().map(now).enumerate())
         .filter(|(_, template)| {
             wanted("name", &template.name)
                 && wanted("language", &template.language)
                 && wanted("status", &template.status)
         })
-        .map(|(index, template)| template_json(index, template))
+        .map(|(index, template)| template_json(index, &template))
         .collect();
     Ok(paged(&found, query, url))
 }

@@ -128,6 +128,13 @@ fn throttle(
     now_ns: u64,
     now_ms: u64,
 ) -> Result<(), GraphError> {
+    if state.numbers.at(number).restricted {
+        state.truth.refused += 1;
+        return Err(GraphError::new(
+            131048,
+            "Message failed to send because there are restrictions on how many messages can be sent from this phone number.",
+        ));
+    }
     let in_burst = now_ms < state.throttled_until_ms || state.faults.throttles_at(now_ms);
     let error = if in_burst || !state.numbers.at_mut(number).take(now_ns) {
         GraphError::new(130429, "Cloud API message throughput has been reached.")

@@ -187,6 +187,11 @@ fn authorize(shared: &Shared, parts: &Parts, query: &Query) -> Result<(), GraphE
             "An access token is required to request this resource.",
         ));
     };
+    if shared.state().revoked.contains(token) {
+        return Err(GraphError::token(
+            "Error validating access token: the session has been invalidated.",
+        ));
+    }
     if shared.config.tokens.is_empty() || shared.config.tokens.contains(token) {
         return Ok(());
     }

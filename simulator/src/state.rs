@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) callback: Option<Arc<Uri>>,
     /// A throttle burst asked for by hand lasts until then.
     pub(crate) throttled_until_ms: u64,
+    /// Tokens that are not accepted any more.
+    pub(crate) revoked: std::collections::BTreeSet<String>,
     /// Who sends.
     pub(crate) numbers: Numbers,
     /// Who is written to.
@@ -46,6 +48,7 @@ impl State {
             faults: Arc::new(config.faults.clone().normalised()),
             callback: callback.map(Arc::new),
             throttled_until_ms: 0,
+            revoked: std::collections::BTreeSet::new(),
             numbers: Numbers::new(config),
             recipients: Recipients::default(),
             pairs: HashMap::new(),

@@ -1,5 +1,8 @@
 //! Which templates exist, and whether a send request fits one.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use crate::catalog::GraphError;
 use crate::config::{Config, TemplateConfig};
 use crate::messages::Category;
@@ -9,6 +12,8 @@ use crate::messages::Category;
 pub(crate) struct Templates {
     list: Vec<TemplateConfig>,
     any: bool,
+    /// Statuses that changed while it runs, by name.
+    changed: Mutex<BTreeMap<String, String>>,
 }
 
 impl Templates {
@@ -17,12 +22,25 @@ impl Templates {
         Self {
             list: config.templates.iter().cloned().chain(built_in()).collect(),
             any: config.any_template,
+            changed: Mutex::default(),
         }
     }
 
     /// All of them, in the order in which they are listed.
     pub(crate) fn list(&self) -> &[TemplateConfig] {
         &self.list
+    }
+
+    /// Changes the status of a template, in every language.
+    pub(crate) fn set_status(&self, name: &str, status: &str) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(name.to_owned(), status.to_owned());
+    }
+
+    /// Gives the status of a template now, where it has changed.
+    pub(crate) fn changed_status(&self, name: &str) -> Option<String> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.get(name).cloned()
     }
 
     /// Checks name, language, status and number of body parameters; gives the category to be charged.
@@ -32,6 +50,10 @@ impl Templates {
         language: &str,
         parameters: usize,
     ) -> Result<Category, GraphError> {
+        let changed = self.changed_status(name);
+        if let Some(status) = &changed {
+            sendable(status)?;
+        }
         let found = self
             .list
             .iter()
@@ -45,10 +67,8 @@ impl Templates {
                 format!("template name ({name}) does not exist in {language}"),
             ));
         };
-        match template.status.as_str() {
-            "APPROVED" => {}
-            "PAUSED" => return Err(GraphError::new(132015, "Template is paused due to low quality.")),
-            _ => return Err(GraphError::new(132016, "Template has been permanently disabled.")),
+        if changed.is_none() {
+            sendable(&template.status)?;
         }
         let expected = parameters_of(&template.body);
         if parameters == expected {
@@ -61,6 +81,14 @@ impl Templates {
                  params ({expected})"
             ),
         ))
+    }
+}
+
+fn sendable(status: &str) -> Result<(), GraphError> {
+    match status {
+        "APPROVED" => Ok(()),
+        "PAUSED" => Err(GraphError::new(132015, "Template is paused due to low quality.")),
+        _ => Err(GraphError::new(132016, "Template has been permanently disabled.")),
     }
 }
 

@@ -18,6 +18,7 @@ use super::pagination::Listed;
 use super::query::no_query;
 use super::reply::{self, Answer, finish};
 use crate::storage::StorageError;
+use crate::storage::meta_news::{self, TemplateKey};
 use crate::storage::senders;
 use crate::storage::templates::{self, StoredTemplate};
 
@@ -120,6 +121,12 @@ pub(super) async fn sync(context: Context, tenant: TenantId, body: Json<SyncBody
         // A category that is new to us is billed as the dearest one.
         let category = template.category.parse().unwrap_or(Category::Marketing);
         templates::put(&mut transaction, tenant, &waba_id, template, category).await?;
+        let key = TemplateKey {
+            waba_id: &waba_id,
+            name: &template.name,
+            language: &template.language,
+        };
+        meta_news::template_found(&mut transaction, tenant, key, &template.status).await?;
     }
     transaction.commit().await?;
     reply::ok(&Synced {

@@ -1,9 +1,10 @@
 //! Publishing with confirms: while one round waits for its confirms, the next one gathers, and ids that go the same way share
-//! a delivery.
+//! a delivery. Single messages have a connection of their own: they never wait for the confirms of campaigns and statuses.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use domain::message::Lane;
 use domain::partition::Partition;
 use futures_util::FutureExt as _;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -33,19 +34,36 @@ struct Letter {
     confirmed: Option<Confirmed>,
 }
 
-/// The way to the inboxes. Clones share a connection.
+/// The way to the inboxes. Clones share its connections.
 #[derive(Clone)]
 pub struct Publisher {
     broker: Broker,
     letters: mpsc::Sender<Letter>,
+    single: mpsc::Sender<Letter>,
 }
 
 impl Publisher {
-    /// Starts publishing on a connection of its own, made again whenever it is lost.
+    /// Starts publishing on connections of its own, made again whenever they are lost.
     pub fn start(broker: Broker) -> Self {
-        let (letters, waiting) = mpsc::channel(WAITING_MOST);
-        tokio::spawn(publish_all(broker.clone(), waiting));
-        Self { broker, letters }
+        let start = || {
+            let (letters, waiting) = mpsc::channel(WAITING_MOST);
+            tokio::spawn(publish_all(broker.clone(), waiting));
+            letters
+        };
+        let (letters, single) = (start(), start());
+        Self {
+            broker,
+            letters,
+            single,
+        }
+    }
+
+    /// Gives the way that an envelope takes.
+    fn way(&self, envelope: &Envelope) -> &mpsc::Sender<Letter> {
+        match envelope {
+            Envelope::Send { lane: Lane::Fast, .. } => &self.single,
+            _ => &self.letters,
+        }
     }
 
     /// Asks whether the broker lets us in.
@@ -74,24 +92,26 @@ impl Publisher {
     pub async fn publish_to(&self, partition: Partition, envelope: Envelope) -> Result<(), BrokerError> {
         let stopped = || BrokerError("the publisher has stopped".to_owned());
         let (confirmed, waits) = oneshot::channel();
+        let way = self.way(&envelope);
         let letter = Letter {
             partition,
             envelope,
             confirmed: Some(confirmed),
         };
-        self.letters.send(letter).await.map_err(|_| stopped())?;
+        way.send(letter).await.map_err(|_| stopped())?;
         waits.await.map_err(|_| stopped())?
     }
 
     /// Publishes if there is room, and does not wait: for hints that the planner repeats when they are lost.
     pub fn publish_soon(&self, envelope: Envelope) {
         if let Some(partition) = self.partition(&envelope) {
+            let way = self.way(&envelope);
             let letter = Letter {
                 partition,
                 envelope,
                 confirmed: None,
             };
-            if self.letters.try_send(letter).is_err() {
+            if way.try_send(letter).is_err() {
                 tracing::debug!("the publisher is full; the planner will repeat this hint");
             }
         }

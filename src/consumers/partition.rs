@@ -7,6 +7,7 @@ use std::time::Duration;
 use actors::tenants::Work;
 use domain::dead_letter::LetterKind;
 use domain::ids::{EventId, MessageId, TenantId};
+use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +21,8 @@ use crate::storage::ownership;
 
 /// Deliveries of one tenant that may be unacknowledged at once: a quarter of the prefetch.
 const OF_ONE_TENANT: usize = 64;
+/// Further ones that only single messages may take: they never wait for a place behind a campaign or its statuses.
+const FOR_SINGLE_MESSAGES: usize = 16;
 /// How much later a message is due that found its tenant's quarter full.
 const CROWDED_FOR: SignedDuration = SignedDuration::from_secs(1);
 
@@ -175,7 +178,7 @@ async fn handle(consumers: Consumers, partition: Partition, received: Received, 
             return;
         }
     };
-    let Some(place) = Place::take(&at_work, tenant) else {
+    let Some(place) = Place::take(&at_work, tenant, places_for(&work)) else {
         match work {
             Work::Send { messages, .. } => give_back(&consumers, tenant, messages).await,
             Work::Events(events) => remember(&at_work, tenant, events),
@@ -218,6 +221,14 @@ async fn give_back(consumers: &Consumers, tenant: TenantId, messages: Vec<Messag
     }
 }
 
+/// Tells how many places of its tenant may be taken for this work to find one.
+const fn places_for(work: &Work) -> usize {
+    match work {
+        Work::Send { lane: Lane::Fast, .. } => OF_ONE_TENANT + FOR_SINGLE_MESSAGES,
+        _ => OF_ONE_TENANT,
+    }
+}
+
 /// A tenant's place among those at work, freed when dropped.
 struct Place {
     at_work: AtWork,
@@ -225,10 +236,10 @@ struct Place {
 }
 
 impl Place {
-    fn take(at_work: &AtWork, tenant: TenantId) -> Option<Self> {
+    fn take(at_work: &AtWork, tenant: TenantId, most: usize) -> Option<Self> {
         let mut tenants = at_work.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tenant = tenants.entry(tenant).or_default();
-        if of_tenant.deliveries >= OF_ONE_TENANT {
+        if of_tenant.deliveries >= most {
             return None;
         }
         of_tenant.deliveries += 1;
@@ -269,10 +280,23 @@ mod tests {
     #[test]
     fn a_tenant_has_a_quarter_and_its_events_wait_for_a_place() {
         let (at_work, tenant) = (AtWork::default(), TenantId(Uuid::now_v7()));
-        let mut places: Vec<Place> = std::iter::from_fn(|| Place::take(&at_work, tenant)).collect();
+        let mut places: Vec<Place> =
+            std::iter::from_fn(|| Place::take(&at_work, tenant, OF_ONE_TENANT)).collect();
         assert_eq!(places.len(), OF_ONE_TENANT);
+        let (sender, messages) = (domain::ids::SenderId(Uuid::now_v7()), Vec::new());
+        let (lane, campaign) = (Lane::Fast, None);
+        let single = Work::Send {
+            sender,
+            lane,
+            campaign,
+            messages,
+        };
         assert!(
-            Place::take(&at_work, TenantId(Uuid::now_v7())).is_some(),
+            Place::take(&at_work, tenant, places_for(&single)).is_some(),
+            "a single message finds a place all the same"
+        );
+        assert!(
+            Place::take(&at_work, TenantId(Uuid::now_v7()), OF_ONE_TENANT).is_some(),
             "a neighbour has its own"
         );
         let events: Vec<EventId> = (0..EVENTS_MOST + 1).map(|_| EventId(Uuid::now_v7())).collect();
@@ -288,7 +312,7 @@ mod tests {
     #[test]
     fn what_is_kept_in_mind_is_bounded() {
         let (at_work, tenant) = (AtWork::default(), TenantId(Uuid::now_v7()));
-        let _place = Place::take(&at_work, tenant);
+        let _place = Place::take(&at_work, tenant, OF_ONE_TENANT);
         for _ in 0..OVERFLOW_MOST + 5 {
             remember(&at_work, tenant, vec![EventId(Uuid::now_v7())]);
         }

@@ -3,6 +3,7 @@
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
 mod history;
+mod news;
 mod shares;
 
 pub use history::{History, Metrics as HistoryMetrics};
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
-use crate::storage::{Database, StorageError, message_rows, unknown};
+use crate::storage::{
+    Database, StorageError, canaries, message_rows, number_holds, paces, revivals, taking, unknown,
+};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -100,7 +103,12 @@ impl Planner {
             *tick = Instant::now() + TICK;
             // Lets owners run their timers.
             self.publisher.tick_soon();
-            self.wake().await?;
+            let looked_at = [
+                canaries::advance(&self.database).await,
+                paces::sample(&self.database).await,
+                self.wake().await,
+            ];
+            looked_at.into_iter().collect::<Result<(), _>>()?;
         }
         if *upkeep <= Instant::now() {
             *upkeep = Instant::now() + UPKEEP;
@@ -115,7 +123,7 @@ impl Planner {
         if wanted.is_empty() {
             return Ok(());
         }
-        let taken = planning::take(&self.database, &wanted).await?;
+        let taken = taking::take(&self.database, &wanted).await?;
         let published = taken.into_iter().map(|taken| self.publish_or_give_back(taken));
         futures_util::future::join_all(published)
             .await
@@ -161,7 +169,16 @@ impl Planner {
     }
 
     async fn keep_up(&self) -> Result<(), StorageError> {
-        planning::turn_campaigns(&self.database).await?;
+        // Each is done, whatever becomes of the others.
+        let turned = [
+            news::apply(&self.database).await.map(drop),
+            revivals::plans_with_room(&self.database).await.map(drop),
+            revivals::renewed_tokens(&self.database).await.map(drop),
+            revivals::rested_templates(&self.database).await.map(drop),
+            number_holds::keep(&self.database).await.map(drop),
+            planning::turn_campaigns(&self.database).await,
+        ];
+        turned.into_iter().collect::<Result<(), _>>()?;
         planning::sweep_cancelled(&self.database).await?;
         let queued_for = Duration::from_millis(self.settings.queued_for_most_ms);
         let given_back = planning::give_back_forgotten(&self.database, queued_for).await?;

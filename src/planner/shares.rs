@@ -36,7 +36,7 @@ fn share(sources: &[&Source], window_ms: u64, most: u32) -> Vec<(Source, u32)> {
     sources
         .iter()
         .take(room as usize)
-        .map(|source| (**source, each))
+        .map(|source| ((*source).clone(), each))
         .collect()
 }
 
@@ -54,6 +54,8 @@ mod tests {
             campaign: Some(CampaignId(Uuid::from_u128(campaign))),
             messages_per_second,
             queued,
+            only_canary: false,
+            window: None,
         }
     }
 

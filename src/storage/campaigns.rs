@@ -4,11 +4,12 @@ use domain::campaign::{CampaignState, PauseReason, Standing, TransitionRefused};
 use domain::category::Category;
 use domain::counts::Counts;
 use domain::ids::{CampaignId, SenderId, TenantId};
+use domain::sending_window::SendingWindow;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{StorageError, Transaction, campaign_counts};
+use super::{StorageError, Transaction, campaign_counts, sending_windows};
 
 /// A campaign with its counts.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ pub struct Campaign {
     pub finished_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// When its recipients may be written to; none means always.
+    pub window: Option<SendingWindow>,
+    /// The tenant's IANA zone.
+    pub timezone: String,
     /// How many recipients are in each state.
     pub counts: Counts,
 }
@@ -56,6 +61,8 @@ pub struct NewCampaign<'a> {
     pub category: Option<Category>,
     /// When it launches by itself, once it is launched.
     pub schedule_at: Option<Timestamp>,
+    /// When its recipients may be written to; none means always.
+    pub window: Option<SendingWindow>,
 }
 
 /// How a change of state ended.
@@ -85,8 +92,8 @@ pub async fn create(
 ) -> Result<bool, StorageError> {
     let created = transaction
         .execute(
-            "INSERT INTO campaigns (id, tenant_id, sender_id, name, template, category, schedule_at)
-             SELECT $1, s.tenant_id, s.id, $4, $5::text::json, coalesce(t.category, $8, 'marketing'), $9
+            "INSERT INTO campaigns (id, tenant_id, sender_id, name, template, category, schedule_at, sending_window)
+             SELECT $1, s.tenant_id, s.id, $4, $5::text::json, coalesce(t.category, $8, 'marketing'), $9, $10
              FROM senders s LEFT JOIN templates t
                  ON t.tenant_id = s.tenant_id AND t.waba_id = s.waba_id AND t.name = $6 AND t.language = $7
              WHERE s.id = $3 AND s.tenant_id = $2",
@@ -100,6 +107,7 @@ pub async fn create(
                 &new.template_language,
                 &new.category.map(Category::as_str),
                 &new.schedule_at,
+                &new.window.as_ref().map(sending_windows::write),
             ],
         )
         .await?;
@@ -118,7 +126,7 @@ pub async fn find(
     let row = transaction
         .query_opt(
             "SELECT id, name, sender_id, template::text, category, state, reason, schedule_at, launched_at, finished_at,
-                 created_at, array[0,0,0,0,0,0,0,0,0,0,0,0]::bigint[] AS counts
+                 created_at, sending_window, (SELECT timezone FROM tenants WHERE id = $2) AS timezone, array[0,0,0,0,0,0,0,0,0,0,0,0]::bigint[] AS counts
              FROM campaigns WHERE id = $1 AND tenant_id = $2",
             &[&campaign.0, &tenant.0],
         )
@@ -143,7 +151,7 @@ pub async fn list(
     let rows = transaction
         .query(
             "SELECT c.id, c.name, c.sender_id, c.template::text, c.category, c.state, c.reason, c.schedule_at, c.launched_at,
-                 c.finished_at, c.created_at, n.counts
+                 c.finished_at, c.created_at, c.sending_window, (SELECT timezone FROM tenants WHERE id = $1) AS timezone, n.counts
              FROM (SELECT * FROM campaigns WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3) AS c
              CROSS JOIN LATERAL (
                  SELECT array[coalesce(sum(planned), 0), coalesce(sum(queued), 0), coalesce(sum(sending), 0),
@@ -197,6 +205,37 @@ pub async fn change(
             .await?;
     }
     Ok(Moved::To { from, to })
+}
+
+/// Reads the tenant's time zone.
+///
+/// # Errors
+/// What the database says.
+pub async fn timezone(transaction: &mut Transaction, tenant: TenantId) -> Result<String, StorageError> {
+    let row = transaction
+        .query_one("SELECT timezone FROM tenants WHERE id = $1", &[&tenant.0])
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Sets when a campaign that has not started yet starts by itself.
+///
+/// # Errors
+/// What the database says.
+pub async fn set_schedule(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+    at: Option<Timestamp>,
+) -> Result<(), StorageError> {
+    transaction
+        .execute(
+            "UPDATE campaigns SET schedule_at = $3
+             WHERE id = $1 AND tenant_id = $2 AND state IN ('draft', 'scheduled') AND schedule_at IS DISTINCT FROM $3",
+            &[&campaign.0, &tenant.0, &at],
+        )
+        .await?;
+    Ok(())
 }
 
 /// What is read for those who watch a campaign.
@@ -270,6 +309,11 @@ fn from_row(row: &Row) -> Result<Campaign, StorageError> {
         launched_at: row.try_get("launched_at")?,
         finished_at: row.try_get("finished_at")?,
         created_at: row.try_get("created_at")?,
+        window: sending_windows::read(
+            row.try_get::<_, Option<serde_json::Value>>("sending_window")?
+                .as_ref(),
+        )?,
+        timezone: row.try_get("timezone")?,
         counts: campaign_counts::from_row(row)?,
     })
 }

@@ -49,6 +49,8 @@ pub struct NewOther {
     pub phone_number_id: Option<String>,
     /// Meta's id of the account.
     pub waba_id: String,
+    /// When it happened by Meta's clock, where Meta says so.
+    pub happened_at: Option<Timestamp>,
     /// Why it was set aside, if it was.
     pub quarantined_because: Option<Quarantine>,
     /// What was reported, as JSON.
@@ -78,10 +80,13 @@ const STATUSES: &str = "INSERT INTO events (tenant_id, id, source, status, attem
             error_code, raw)
     ORDER BY w.tenant_id, w.attempt_id, w.status
     ON CONFLICT DO NOTHING RETURNING tenant_id, id";
-const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, phone_number_id, waba_id, quarantined_because, raw)
-    SELECT w.id, w.tenant_id, w.kind, w.identity, w.phone_number_id, w.waba_id, w.quarantined_because, w.raw::json
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
-        AS w (id, tenant_id, kind, identity, phone_number_id, waba_id, quarantined_because, raw)
+const OTHERS: &str = "INSERT INTO other_events (id, tenant_id, kind, identity, phone_number_id, waba_id, happened_at,
+        quarantined_because, raw)
+    SELECT w.id, w.tenant_id, w.kind, w.identity, w.phone_number_id, w.waba_id, w.happened_at, w.quarantined_because,
+        w.raw::json
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::timestamptz[], $8::text[],
+        $9::text[])
+        AS w (id, tenant_id, kind, identity, phone_number_id, waba_id, happened_at, quarantined_because, raw)
     ORDER BY w.identity ON CONFLICT DO NOTHING RETURNING id";
 /// Sorted, so that two that count at once wait for each other and never deadlock.
 const SECURITY_EVENTS: &str = "INSERT INTO security_events AS s (id, tenant_id, kind, waba_id, phone_number_id, hour, seen)
@@ -152,6 +157,7 @@ pub async fn store_others(database: &Database, others: &[&NewOther]) -> Result<V
                 &column(others, |other| other.identity.as_slice()),
                 &column(others, |other| other.phone_number_id.as_deref()),
                 &column(others, |other| other.waba_id.as_str()),
+                &column(others, |other| other.happened_at),
                 &column(others, |other| other.quarantined_because.map(Quarantine::as_str)),
                 &column(others, |other| other.raw.as_str()),
             ],

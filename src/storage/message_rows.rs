@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::campaign_events::Actor;
 use super::count_changes::{CountChanges, Writer};
-use super::{Database, StorageError, Transaction};
+use super::{Database, StorageError, Transaction, number_holds, standings};
 
 /// What is said of an attempt whose owner was gone before it stored an outcome.
 const OWNER_GONE: &str = "the sender stopped before it knew whether Meta took the message";
@@ -130,7 +131,7 @@ fn moves(tenant: TenantId, rows: &[Row], from: MessageState, to: MessageState) -
     changes
 }
 
-/// Pauses running campaigns, with a reason that tells the tenant what to do.
+/// Pauses running campaigns, with a reason that tells the tenant what to do. A number that Meta restricts rests meanwhile.
 ///
 /// # Errors
 /// What the database says.
@@ -142,16 +143,23 @@ pub async fn pause(
 ) -> Result<(), StorageError> {
     let (sender, campaign) = match scope {
         PauseScope::Tenant => (None, None),
-        PauseScope::Sender(sender) => (Some(sender.0), None),
+        PauseScope::Sender(sender) => (Some(sender), None),
         PauseScope::Campaign(campaign) => (None, Some(campaign.0)),
     };
-    let mut connection = database.get().await?;
-    connection
-        .execute(
-            "UPDATE campaigns SET state = 'paused', reason = $2 WHERE tenant_id = $1 AND state = 'running'
-                AND ($3::uuid IS NULL OR sender_id = $3) AND ($4::uuid IS NULL OR id = $4)",
-            &[&tenant.0, &reason.as_str(), &sender, &campaign],
+    let evidence = reason.advice();
+    let mut transaction = database.begin().await?;
+    if reason == PauseReason::NumberHold {
+        number_holds::refused(&mut transaction, tenant, sender, evidence).await?;
+        return transaction.commit().await;
+    }
+    let rows = transaction
+        .query(
+            "SELECT id FROM campaigns WHERE tenant_id = $1 AND state = 'running'
+                AND ($2::uuid IS NULL OR sender_id = $2) AND ($3::uuid IS NULL OR id = $3) ORDER BY id FOR UPDATE",
+            &[&tenant.0, &sender.map(|sender| sender.0), &campaign],
         )
         .await?;
-    Ok(())
+    let campaigns: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    standings::pause(&mut transaction, &campaigns, reason, Actor::Worker, evidence).await?;
+    transaction.commit().await
 }

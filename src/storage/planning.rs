@@ -4,13 +4,17 @@
 use std::time::Duration;
 
 use domain::campaign::CampaignState;
+use domain::canary::CanaryState;
 use domain::ids::{CampaignId, EventId, MessageId, SenderId, TenantId};
+use domain::local_window::LocalWindow;
 use domain::message::{Lane, MessageState};
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::campaign_events::{Actor, because};
 use super::count_changes::{CountChanges, Writer};
-use super::{Database, StorageError, Transaction};
+use super::{Database, StorageError, Transaction, sending_windows};
 
 /// Rows of a cancelled campaign that one transaction moves.
 const SWEEP_MOST: i64 = 2_000;
@@ -22,7 +26,7 @@ const FORGOTTEN_MOST: i64 = 2_000;
 const UNAPPLIED_MOST: i64 = 10_000;
 
 /// Something that has messages to send: a running campaign, or the single messages of a sender.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Whose.
     pub tenant: TenantId,
@@ -34,6 +38,10 @@ pub struct Source {
     pub messages_per_second: u32,
     /// How many of the sender's messages are queued already.
     pub queued: u32,
+    /// Only the campaign's canary may leave.
+    pub only_canary: bool,
+    /// When its recipients may be written to; none means always.
+    pub window: Option<LocalWindow>,
 }
 
 /// Messages of one source that are queued now, to be published.
@@ -45,100 +53,73 @@ pub struct Taken {
     pub sender: SenderId,
     /// Which lane they take.
     pub lane: Lane,
-    /// Their campaign; none for single messages.
+    /// Their campaign, if they are of one.
     pub campaign: Option<CampaignId>,
     /// Which messages.
     pub messages: Vec<MessageId>,
 }
 
-const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.messages_per_second, coalesce(q.queued, 0)::integer AS queued
-    FROM (SELECT tenant_id, sender_id, id AS campaign_id FROM campaigns WHERE state = 'running'
+const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.messages_per_second, coalesce(q.queued, 0)::integer AS queued,
+        k.state AS canary, w.sending_window, CASE WHEN w.sending_window IS NOT NULL THEN t.timezone END AS timezone
+    FROM (SELECT tenant_id, sender_id, id AS campaign_id, sending_window FROM campaigns WHERE state = 'running'
         UNION ALL
-        SELECT DISTINCT tenant_id, sender_id, NULL::uuid FROM messages
-        WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) w
+        SELECT single.tenant_id, single.sender_id, NULL::uuid, NULL::json FROM (SELECT DISTINCT tenant_id, sender_id FROM messages
+            WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) single) w
     JOIN senders s ON s.id = w.sender_id
+    JOIN tenants t ON t.id = w.tenant_id
+    LEFT JOIN campaign_canaries k ON k.campaign_id = w.campaign_id
     LEFT JOIN (SELECT sender_id, count(*) AS queued FROM messages WHERE queued_at IS NOT NULL GROUP BY sender_id) q
         ON q.sender_id = w.sender_id
     ORDER BY w.sender_id, w.campaign_id";
 
-/// Lists what has messages to send.
+/// The time at which a campaign that starts by itself is called late, in seconds.
+const LATE_AFTER: f64 = 60.0;
+
+/// Lists what may send now: not a campaign whose canary is still being drawn, nor one whose window is closed for everybody.
 ///
 /// # Errors
 /// What the database says.
 pub async fn sources(database: &Database) -> Result<Vec<Source>, StorageError> {
     let mut connection = database.get().await?;
     let rows = connection.query(SOURCES, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Source {
-                tenant: TenantId(row.try_get("tenant_id")?),
-                sender: SenderId(row.try_get("sender_id")?),
-                campaign: row.try_get::<_, Option<Uuid>>("campaign_id")?.map(CampaignId),
-                messages_per_second: number(row, "messages_per_second")?,
-                queued: number(row, "queued")?,
-            })
-        })
-        .collect()
+    let now = Timestamp::now();
+    let sources = rows.iter().filter_map(|row| source(row, now).transpose());
+    sources.collect()
+}
+
+fn source(row: &Row, now: Timestamp) -> Result<Option<Source>, StorageError> {
+    let canary = row.try_get::<_, Option<&str>>("canary")?;
+    let canary: Option<CanaryState> = canary
+        .map(str::parse)
+        .transpose()
+        .map_err(StorageError::nonsense)?;
+    let stored = row.try_get::<_, Option<serde_json::Value>>("sending_window")?;
+    let window = match sending_windows::read(stored.as_ref())? {
+        Some(window) => {
+            let local = LocalWindow::new(window, row.try_get("timezone")?);
+            Some(local.map_err(StorageError::nonsense)?)
+        }
+        None => None,
+    };
+    let closed = window
+        .as_ref()
+        .is_some_and(|window| window.closed_for_all_until(now).is_some());
+    if closed || canary == Some(CanaryState::Choosing) {
+        return Ok(None);
+    }
+    Ok(Some(Source {
+        tenant: TenantId(row.try_get("tenant_id")?),
+        sender: SenderId(row.try_get("sender_id")?),
+        campaign: row.try_get::<_, Option<Uuid>>("campaign_id")?.map(CampaignId),
+        messages_per_second: number(row, "messages_per_second")?,
+        queued: number(row, "queued")?,
+        only_canary: canary.is_some_and(CanaryState::is_open),
+        window,
+    }))
 }
 
 fn number(row: &Row, column: &str) -> Result<u32, StorageError> {
     u32::try_from(row.try_get::<_, i32>(column)?).map_err(StorageError::nonsense)
-}
-
-const OF_CAMPAIGN: &str = "WITH due AS (SELECT tenant_id, id FROM messages
-        WHERE campaign_id = $1 AND due_at IS NOT NULL AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-    UPDATE messages m SET state = 'queued', queued_at = now(), due_at = NULL, updated_at = now()
-    FROM due WHERE m.tenant_id = due.tenant_id AND m.id = due.id RETURNING m.id";
-const OF_SENDER: &str = "WITH due AS (SELECT tenant_id, id FROM messages
-        WHERE due_at IS NOT NULL AND due_at <= now() AND campaign_id IS NULL AND sender_id = $1
-        ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-    UPDATE messages m SET state = 'queued', queued_at = now(), due_at = NULL, updated_at = now()
-    FROM due WHERE m.tenant_id = due.tenant_id AND m.id = due.id RETURNING m.id";
-
-/// Moves due messages of sources to `queued`, each up to its share, in one transaction.
-///
-/// # Errors
-/// What the database says.
-pub async fn take(database: &Database, wanted: &[(Source, u32)]) -> Result<Vec<Taken>, StorageError> {
-    let mut transaction = database.begin().await?;
-    let (mut taken, mut changes) = (Vec::new(), CountChanges::default());
-    for (source, share) in wanted {
-        let messages = take_from(&mut transaction, source, i64::from(*share)).await?;
-        if messages.is_empty() {
-            continue;
-        }
-        for _ in &messages {
-            changes.moved(
-                source.tenant,
-                source.campaign,
-                MessageState::Planned,
-                MessageState::Queued,
-            );
-        }
-        let lane = source.campaign.map_or(Lane::Fast, |_| Lane::Bulk);
-        taken.push(Taken {
-            tenant: source.tenant,
-            sender: source.sender,
-            lane,
-            campaign: source.campaign,
-            messages,
-        });
-    }
-    changes.write(&mut transaction, Writer::Planner).await?;
-    transaction.commit().await?;
-    Ok(taken)
-}
-
-async fn take_from(
-    transaction: &mut Transaction,
-    source: &Source,
-    most: i64,
-) -> Result<Vec<MessageId>, StorageError> {
-    let rows = match source.campaign {
-        Some(campaign) => transaction.query(OF_CAMPAIGN, &[&campaign.0, &most]).await?,
-        None => transaction.query(OF_SENDER, &[&source.sender.0, &most]).await?,
-    };
-    Ok(rows.iter().map(|row| MessageId(row.get(0))).collect())
 }
 
 /// Gives messages back to `planned` that have been `queued` for too long: whoever should have claimed them is gone.
@@ -181,12 +162,7 @@ fn moves(rows: &[Row], from: MessageState, to: MessageState) -> CountChanges {
 /// What the database says.
 pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
     let mut transaction = database.begin().await?;
-    transaction
-        .execute(
-            "UPDATE campaigns SET state = 'running', launched_at = now() WHERE state = 'scheduled' AND schedule_at <= now()",
-            &[],
-        )
-        .await?;
+    start_scheduled(&mut transaction).await?;
     // Whoever gives an ended message something to do again locks the campaign first: those are left alone, and what is
     // counted below, under the lock, stays true until the end of this transaction.
     let rows = transaction
@@ -198,6 +174,7 @@ pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
         .await?;
     let done: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
     if !done.is_empty() {
+        because(&mut transaction, Actor::Planner, "nothing is left to send").await?;
         transaction
             .execute(
                 "UPDATE campaigns c SET state = 'finished', finished_at = now() WHERE id = ANY($1) AND state = 'running'
@@ -208,6 +185,34 @@ pub async fn turn_campaigns(database: &Database) -> Result<(), StorageError> {
             .await?;
     }
     transaction.commit().await
+}
+
+/// Starts what is due. What nobody started in time, because no planner ran, starts all the same, and says so.
+async fn start_scheduled(transaction: &mut Transaction) -> Result<(), StorageError> {
+    let due = transaction
+        .query(
+            "SELECT id, extract(epoch FROM now() - schedule_at)::float8 AS late FROM campaigns
+             WHERE state = 'scheduled' AND schedule_at <= now() ORDER BY id FOR UPDATE SKIP LOCKED",
+            &[],
+        )
+        .await?;
+    for row in &due {
+        let (campaign, late): (Uuid, f64) = (row.try_get("id")?, row.try_get("late")?);
+        let evidence = if late > LATE_AFTER {
+            tracing::warn!(campaign.id = %campaign, late_seconds = late, "a scheduled campaign starts late");
+            format!("its time came {late:.0} seconds ago, when no planner was running")
+        } else {
+            "its time has come".to_owned()
+        };
+        because(transaction, Actor::Planner, &evidence).await?;
+        transaction
+            .execute(
+                "UPDATE campaigns SET state = 'running', launched_at = now() WHERE id = $1",
+                &[&campaign],
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 /// Moves what cancelled campaigns had still to send to `cancelled`, a bounded number of rows at a time. Tells how many.

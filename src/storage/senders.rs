@@ -187,7 +187,8 @@ pub async fn change(
             "UPDATE senders SET access_token = coalesce($3, access_token),
                 messages_per_second = coalesce($4, messages_per_second),
                 display_phone_number = coalesce($5, display_phone_number), portfolio_id = coalesce($6, portfolio_id),
-                state = CASE WHEN $3 IS NULL THEN state ELSE 'active' END, updated_at = now()
+                state = CASE WHEN $3 IS NULL THEN state ELSE 'active' END,
+                token_changed_at = CASE WHEN $3 IS NULL THEN token_changed_at ELSE now() END, updated_at = now()
              WHERE tenant_id = $1 AND id = $2
              RETURNING *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit",
             &[

@@ -17,7 +17,7 @@ use crate::storage::audit::{self, Report};
 use crate::storage::{Database, Role, migrations, scratch};
 
 /// Inbox queues of an installation that is thrown away.
-const PARTITIONS: u16 = 4;
+pub const PARTITIONS: u16 = 4;
 
 /// The name of the first server's node.
 const FIRST_NODE: &str = "server";

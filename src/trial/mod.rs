@@ -9,7 +9,7 @@ mod process;
 mod tenant;
 
 pub use client::{Client, Unexpected};
-pub use installation::{Installation, Options};
+pub use installation::{Installation, Options, PARTITIONS};
 pub use latency::{Latencies, Transactional, measure_transactional};
 pub use process::ServerProgram;
 pub use tenant::{PlanChoice, Tenant, counts_of};

@@ -10,8 +10,8 @@ use tokio::process::{Child, Command};
 
 use super::eventually;
 
-/// How long a server may take to serve.
-const SERVES_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server may take to serve; it may have to wait for others that start with it.
+const SERVES_WITHIN: Duration = Duration::from_secs(150);
 /// How long a server may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
 

@@ -178,6 +178,7 @@ impl Delivery {
                 kind: "messages".to_owned(),
                 phone_number_id: None,
                 waba_id: String::new(),
+                happened_at: None,
                 quarantined_because: None,
                 raw: status.raw,
             });

@@ -17,8 +17,8 @@ use crate::tenant::TestTenant;
 const CLAIM_DEADLINE: Duration = Duration::from_secs(5);
 
 fn claimed(test: &TestTenant) -> Arc<Claimed> {
-    let template = r#"{"template": {"name": "order_update", "language": "en_US", "components": [
-        {"type": "body", "parameters": [{"type": "text", "text": "Ana"}]}]}}"#;
+    let template = r#"{"name": "order_update", "language": "en_US", "components": [
+        {"type": "body", "parameters": [{"type": "text", "text": "Ana"}]}]}"#;
     Arc::new(Claimed {
         message: MessageId(Uuid::now_v7()),
         attempt: AttemptId(Uuid::now_v7()),
@@ -39,7 +39,9 @@ fn claimed(test: &TestTenant) -> Arc<Claimed> {
 async fn a_claim_past_its_deadline_is_never_called() {
     let test = TestTenant::create().await;
     let simulator = Simulator::start(Config::for_tests()).await.expect("a simulator");
-    let mut settings = malote::config::load(None, None).expect("the settings are read").meta;
+    let mut settings = malote::config::load(None, None)
+        .expect("the settings are read")
+        .meta;
     settings.base_url = simulator.base_url();
     let licence = Licence {
         lease: Lease::begin(),

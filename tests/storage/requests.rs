@@ -5,9 +5,10 @@ use std::time::Duration;
 use domain::ids::CampaignId;
 use domain::message::MessageState;
 use futures_util::StreamExt as _;
-use malote::api::campaigns::{self, CampaignBody, CampaignView, LiveProgress};
+use malote::api::campaigns::{self, CampaignBody, CampaignView, LaunchBody, LiveProgress};
 use malote::api::messages::{self, MessageBody};
 use malote::api::refused::Refused;
+use malote::storage::Redis;
 use malote::storage::campaigns::find;
 use serde_json::{Value, json};
 
@@ -40,9 +41,14 @@ async fn a_campaign_comes_with_its_first_recipients() {
         (view.state, view.counts.total, view.counts.planned),
         ("draft", 1, 1)
     );
-    let launched = campaigns::launch(&test.rows, test.tenant, CampaignId(view.id))
-        .await
-        .expect("launched");
+    let launched = campaigns::launch(
+        &test.rows,
+        test.tenant,
+        CampaignId(view.id),
+        &LaunchBody::default(),
+    )
+    .await
+    .expect("launched");
     assert_eq!(launched.state, "running");
     let cancelled = campaigns::cancel(&test.rows, test.tenant, CampaignId(view.id))
         .await
@@ -62,7 +68,13 @@ async fn a_campaign_comes_with_its_first_recipients() {
 async fn an_empty_campaign_is_not_launched() {
     let test = TestTenant::create().await;
     let view = create(&test, &json!(null)).await.expect("created");
-    let refused = campaigns::launch(&test.rows, test.tenant, CampaignId(view.id)).await;
+    let refused = campaigns::launch(
+        &test.rows,
+        test.tenant,
+        CampaignId(view.id),
+        &LaunchBody::default(),
+    )
+    .await;
     assert!(matches!(
         refused,
         Err(Refused::Conflict {
@@ -70,7 +82,7 @@ async fn an_empty_campaign_is_not_launched() {
             ..
         })
     ));
-    let read = campaigns::read(&test.rows, test.tenant, CampaignId(view.id))
+    let read = campaigns::read(&test.rows, &redis().await, test.tenant, CampaignId(view.id))
         .await
         .expect("read");
     assert_eq!(read.state, "draft");
@@ -152,4 +164,11 @@ async fn a_message_tells_its_story() {
     assert_eq!(story.timeline[0].status, "stored");
     let unknown = messages::read(&test.rows, test.tenant, uuid::Uuid::now_v7().into()).await;
     assert!(matches!(unknown, Err(Refused::NotFound("message"))));
+}
+
+async fn redis() -> Redis {
+    let config = malote::config::load(None, None).expect("the settings are read");
+    Redis::connect(&config.redis)
+        .await
+        .expect("the settings make sense")
 }

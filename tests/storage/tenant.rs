@@ -3,6 +3,7 @@
 use domain::campaign::Standing;
 use domain::counts::Counts;
 use domain::ids::{CampaignId, SenderId, TenantId};
+use domain::sending_window::SendingWindow;
 use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_few};
 use malote::content::Template;
 use malote::storage::campaigns::{self, Campaign, NewCampaign};
@@ -54,6 +55,11 @@ impl TestTenant {
 
     /// Creates a draft whose template asks for a name.
     pub(crate) async fn draft(&self) -> CampaignId {
+        self.draft_with(None).await
+    }
+
+    /// Creates a draft that is sent within a window.
+    pub(crate) async fn draft_with(&self, window: Option<SendingWindow>) -> CampaignId {
         let template = template();
         let id = CampaignId(Uuid::now_v7());
         let new = NewCampaign {
@@ -65,6 +71,7 @@ impl TestTenant {
             template_language: template.language(),
             category: None,
             schedule_at: None,
+            window,
         };
         let mut transaction = self.rows.begin_for(self.tenant).await.expect("a transaction");
         let created = campaigns::create(&mut transaction, self.tenant, &new)

@@ -67,6 +67,8 @@ pub struct State {
     pub holds: HashMap<Way, Timestamp>,
     /// Limiters' states, as stored, and by which epoch.
     pub limiters: HashMap<SenderId, (Epoch, StoredLimiter)>,
+    /// How long Meta takes to answer; as long as everything else when there is nothing here.
+    pub meta_latency: Option<Duration>,
     /// There is no connection to Meta.
     pub is_down: bool,
     /// What tenants do about unknown messages, and after how long; nothing when there is nothing here.

@@ -25,6 +25,30 @@ impl Fakes {
         self.state().faults.strikes(tenant, trouble)
     }
 
+    /// Records a call to Meta and gives its outcome.
+    fn called(&self, claimed: &Claimed) -> SendOutcome {
+        let mut state = self.state();
+        let tenant = state.messages[&claimed.message].tenant;
+        state
+            .calls
+            .push((claimed.message, claimed.attempt, Instant::now()));
+        if state.is_down {
+            return SendOutcome::Unreachable {
+                reason: "on demand".to_owned(),
+            };
+        }
+        assert!(
+            !state.faults.strikes(tenant, Trouble::SendPanics),
+            "the call panics on demand"
+        );
+        let script = state.script.get_mut(&claimed.message);
+        let scripted = script.and_then(|outcomes| outcomes.pop_front());
+        let scripted = scripted.or_else(|| state.number_script.get(&claimed.sender).cloned());
+        scripted.unwrap_or_else(|| SendOutcome::Accepted {
+            wamid: format!("wamid.{}", claimed.attempt),
+        })
+    }
+
     /// Commits between the reading of the head and the commit that follows it.
     fn commit_late(&self, work: TenantCommit) -> impl Future<Output = ()> + Send + use<> {
         let fakes = self.clone();
@@ -203,25 +227,10 @@ impl Meta for Fakes {
                     reason: "past its deadline".to_owned(),
                 };
             }
-            let mut state = fakes.state();
-            let tenant = state.messages[&claimed.message].tenant;
-            let call = (claimed.message, claimed.attempt, Instant::now());
-            state.calls.push(call);
-            if state.is_down {
-                return SendOutcome::Unreachable {
-                    reason: "on demand".to_owned(),
-                };
-            }
-            assert!(
-                !state.faults.strikes(tenant, Trouble::SendPanics),
-                "the call panics on demand"
-            );
-            let script = state.script.get_mut(&claimed.message);
-            let scripted = script.and_then(|outcomes| outcomes.pop_front());
-            let scripted = scripted.or_else(|| state.number_script.get(&claimed.sender).cloned());
-            scripted.unwrap_or_else(|| SendOutcome::Accepted {
-                wamid: format!("wamid.{}", claimed.attempt),
-            })
+            let outcome = fakes.called(&claimed);
+            let late = fakes.state().meta_latency;
+            tokio::time::sleep(late.unwrap_or_default()).await;
+            outcome
         }
         .boxed()
     }

@@ -4,6 +4,8 @@ mod billing;
 mod chaos;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod limits;
+mod outage;
 mod ownership;
 mod poison;
 mod rig;

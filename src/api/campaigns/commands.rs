@@ -5,20 +5,26 @@ use std::time::Duration;
 use domain::campaign::{CampaignState, PauseReason, Standing, TransitionRefused};
 use domain::category::Category;
 use domain::ids::{CampaignId, SenderId, TenantId};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::launch::{CanaryView, LaunchBody, checked_schedule, checked_window, launch_in};
+use super::life::HistoryView;
+use super::progress;
 use super::shapes::{CampaignBody, CampaignView};
 use crate::api::refused::{Refused, end};
 use crate::api::upload::{self, RowReader, UploadReport};
 use crate::content::Template;
+use crate::storage::campaign_events::{self, Actor, CampaignEvent, because};
 use crate::storage::campaigns::{self, Campaign, Moved, NewCampaign};
-use crate::storage::{Database, Transaction, recipients};
+use crate::storage::canaries::{self, StoredCanary};
+use crate::storage::{Database, Redis, Transaction, number_holds, recipients, standings};
 
 /// Recipients that may come with the campaign itself.
 const MOST_INLINE_RECIPIENTS: usize = 1_000;
 const MOST_NAME_CHARACTERS: usize = 200;
+/// Changes of state that a campaign shows; the newest.
+const HISTORY_MOST: i64 = 100;
 /// How long a cancellation waits for its rows to move; the rest moves behind it.
 const CANCEL_WAITS: Duration = Duration::from_secs(1);
 
@@ -39,6 +45,13 @@ pub async fn create(
         ));
     }
     let template = Template::check(&body.template)?;
+    let schedule_at = match &body.schedule_at {
+        Some(text) => Some(checked_schedule(
+            text,
+            &campaigns::timezone(transaction, tenant).await?,
+        )?),
+        None => None,
+    };
     let id = CampaignId(Uuid::now_v7());
     let new = NewCampaign {
         id,
@@ -48,7 +61,8 @@ pub async fn create(
         template_name: template.name(),
         template_language: template.language(),
         category: checked_category(body.category.as_deref())?,
-        schedule_at: body.schedule_at,
+        schedule_at,
+        window: checked_window(body.window.as_ref())?,
     };
     if !campaigns::create(transaction, tenant, &new).await? {
         return Err(Refused::invalid("sender_id", "there is no such sender"));
@@ -112,36 +126,19 @@ pub async fn row_reader(
     Ok(RowReader::new(Template::from_stored(&found.template)?))
 }
 
-/// Launches a campaign: at once, or at its time if that is still to come.
+/// Launches a campaign: at once, or at its time if that is still to come; whole, or with a canary first.
 ///
 /// # Errors
-/// When it has no recipients, or its state does not allow it.
+/// When it has no recipients, its time is over, or its state does not allow it.
 pub async fn launch(
     database: &Database,
     tenant: TenantId,
     campaign: CampaignId,
+    body: &LaunchBody,
 ) -> Result<CampaignView, Refused> {
     let mut transaction = database.begin_for(tenant).await?;
-    let launched = launch_in(&mut transaction, tenant, campaign).await;
+    let launched = launch_in(&mut transaction, tenant, campaign, body).await;
     Ok(end(transaction, launched).await?.try_into()?)
-}
-
-async fn launch_in(
-    transaction: &mut Transaction,
-    tenant: TenantId,
-    campaign: CampaignId,
-) -> Result<Campaign, Refused> {
-    let before = found(transaction, tenant, campaign).await?;
-    let later = before.schedule_at.is_some_and(|at| at > Timestamp::now());
-    let after = change_in(transaction, tenant, campaign, |standing| standing.launch(later)).await?;
-    // Counted under the lock, which waits for uploads under way.
-    if after.counts.total() == 0 {
-        return Err(Refused::Conflict {
-            code: "campaign_empty",
-            sentence: "the campaign has no recipients: add some first".to_owned(),
-        });
-    }
-    Ok(after)
 }
 
 /// Pauses a campaign by hand: what is not claimed yet waits.
@@ -168,7 +165,26 @@ pub async fn resume(
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<CampaignView, Refused> {
-    change(database, tenant, campaign, Standing::resume).await
+    let mut transaction = database.begin_for(tenant).await?;
+    let resumed = resume_in(&mut transaction, tenant, campaign).await;
+    Ok(end(transaction, resumed).await?.try_into()?)
+}
+
+/// What was put off because of the pause is due now, and a number that rests is tried again.
+async fn resume_in(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<Campaign, Refused> {
+    let before = found(transaction, tenant, campaign).await?;
+    let resumed = change_in(transaction, tenant, campaign, Standing::resume).await?;
+    if before.standing.reason == Some(PauseReason::NumberHold) {
+        number_holds::end_rest(transaction, tenant, before.sender).await?;
+    }
+    if before.standing.state == CampaignState::Paused {
+        standings::bring_forward(transaction, &[campaign.0]).await?;
+    }
+    Ok(resumed)
 }
 
 /// Ends a campaign early. The state changes first, so that nothing more is claimed; then the rows that nobody claimed
@@ -192,7 +208,7 @@ pub async fn cancel(
     };
     // Done in time or not, the answer says how far it is.
     let _ = tokio::time::timeout(CANCEL_WAITS, sweep).await;
-    read(database, tenant, campaign).await
+    Ok(stored(database, tenant, campaign).await?.try_into()?)
 }
 
 async fn change(
@@ -206,12 +222,13 @@ async fn change(
     Ok(end(transaction, changed).await?.try_into()?)
 }
 
-async fn change_in(
+pub(super) async fn change_in(
     transaction: &mut Transaction,
     tenant: TenantId,
     campaign: CampaignId,
     rule: impl FnOnce(Standing) -> Result<Standing, TransitionRefused>,
 ) -> Result<Campaign, Refused> {
+    because(transaction, Actor::Tenant, "asked for through the API").await?;
     match campaigns::change(transaction, tenant, campaign, rule).await? {
         Moved::To { .. } => found(transaction, tenant, campaign).await,
         Moved::Refused(refused) => Err(refused.into()),
@@ -219,16 +236,55 @@ async fn change_in(
     }
 }
 
-/// Reads one campaign.
+/// Reads one campaign with its history, its canary and what explains its pace.
 ///
 /// # Errors
 /// When there is no such campaign.
 pub async fn read(
     database: &Database,
+    redis: &Redis,
     tenant: TenantId,
     campaign: CampaignId,
 ) -> Result<CampaignView, Refused> {
-    Ok(stored(database, tenant, campaign).await?.try_into()?)
+    let mut transaction = database.begin_for(tenant).await?;
+    let whole = whole(&mut transaction, tenant, campaign).await;
+    let Whole {
+        campaign,
+        history,
+        canary,
+        known,
+    } = end(transaction, whole).await?;
+    let progress = match &known {
+        Some(known) => progress::explained(redis, &campaign, canary.as_ref(), known).await,
+        None => None,
+    };
+    let mut view = CampaignView::try_from(campaign)?;
+    view.history = Some(history.into_iter().map(HistoryView::from).collect());
+    view.canary = canary.map(CanaryView::from);
+    view.progress = progress;
+    Ok(view)
+}
+
+/// All that is shown of one campaign.
+struct Whole {
+    campaign: Campaign,
+    history: Vec<CampaignEvent>,
+    canary: Option<StoredCanary>,
+    known: Option<progress::Known>,
+}
+
+async fn whole(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    campaign: CampaignId,
+) -> Result<Whole, Refused> {
+    let campaign = found(transaction, tenant, campaign).await?;
+    Ok(Whole {
+        history: campaign_events::history(transaction, tenant, campaign.id, HISTORY_MOST).await?,
+        canary: canaries::find(transaction, tenant, campaign.id).await?,
+        known: progress::known(transaction, tenant, &campaign).await?,
+        campaign,
+    })
 }
 
 /// Lists campaigns, the newest first, `most` of them older than `before`.

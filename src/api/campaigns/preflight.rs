@@ -1,6 +1,7 @@
 //! What launching a campaign would do, computed and not tried.
 
 use domain::ids::{CampaignId, TenantId};
+use domain::local_window::LocalWindow;
 use domain::message::MessageState;
 use domain::money::TooLarge;
 use domain::plan::reservable;
@@ -8,6 +9,7 @@ use domain::rating::{invoice_lines, total};
 use jiff::Timestamp;
 
 use super::commands::found;
+use super::progress::{finishes_at, left_of, window_of};
 use super::shapes::{CostView, PreflightView};
 use crate::api::refused::{Refused, end};
 use crate::storage::campaigns::Campaign;
@@ -25,7 +27,13 @@ pub async fn preflight(
 ) -> Result<PreflightView, Refused> {
     let mut transaction = database.begin_for(tenant).await?;
     let known = known(&mut transaction, tenant, campaign).await;
-    let (found, route, plan_use) = end(transaction, known).await?;
+    let Known {
+        found,
+        route,
+        plan_use,
+        window,
+        sample,
+    } = end(transaction, known).await?;
     let valid = found.counts[MessageState::Planned];
     let start = found
         .schedule_at
@@ -49,22 +57,39 @@ pub async fn preflight(
         allowance_left: plan_use.as_ref().map(allowance_left),
         would_finish_at: match would_block_after {
             Some(_) => None,
-            None => finishes_at(start, valid, rate),
+            None => finishes_at(start, valid, f64::from(rate), window.as_ref(), &sample),
         },
         would_block_after,
         template_status: route.template_status,
     })
 }
 
+struct Known {
+    found: Campaign,
+    route: Route,
+    plan_use: Option<PlanUse>,
+    window: Option<LocalWindow>,
+    sample: Vec<String>,
+}
+
 async fn known(
     transaction: &mut Transaction,
     tenant: TenantId,
     campaign: CampaignId,
-) -> Result<(Campaign, Route, Option<PlanUse>), Refused> {
+) -> Result<Known, Refused> {
     let found = found(transaction, tenant, campaign).await?;
     let route = forecasts::route(transaction, tenant, campaign).await?;
     let route = route.ok_or(Refused::NotFound("campaign"))?;
-    Ok((found, route, forecasts::plan_use(transaction, tenant).await?))
+    let plan_use = forecasts::plan_use(transaction, tenant).await?;
+    let window = window_of(&found)?;
+    let sample = left_of(transaction, tenant, campaign, window.as_ref()).await?;
+    Ok(Known {
+        found,
+        route,
+        plan_use,
+        window,
+        sample,
+    })
 }
 
 fn blocks_after(plan_use: &PlanUse, valid: i64) -> Option<i64> {
@@ -87,11 +112,6 @@ fn cost_of(plan_use: &PlanUse, messages: i64) -> Result<CostView, TooLarge> {
         amount_minor: amount.0,
         amount: plan_use.plan.currency.format(amount),
     })
-}
-
-fn finishes_at(start: Timestamp, messages: i64, messages_per_second: u32) -> Option<Timestamp> {
-    let seconds = messages / i64::from(messages_per_second.max(1));
-    Timestamp::from_second(start.as_second().checked_add(seconds)?).ok()
 }
 
 #[cfg(test)]
@@ -131,11 +151,5 @@ mod tests {
         let plan_use = used(Policy::Overage { cap_units: None }, 0, 90);
         assert_eq!(blocks_after(&plan_use, 1_000), None);
         assert_eq!(cost_of(&plan_use, 35).expect("fits").amount, "3.00");
-    }
-
-    #[test]
-    fn the_rate_says_when_it_ends() {
-        let start = Timestamp::UNIX_EPOCH;
-        assert_eq!(finishes_at(start, 800, 80), Timestamp::from_second(10).ok());
     }
 }

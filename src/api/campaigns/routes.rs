@@ -9,11 +9,13 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
+use super::launch::LaunchBody;
 use super::preflight::preflight as forecast;
 use super::shapes::{CampaignBody, CampaignView, PreflightView};
-use super::{commands, streams, trial};
+use super::{commands, report, streams, trial};
 
 // What the OpenAPI document reads of the routes in other files.
+pub(in crate::api) use super::report::{__path_failures, __path_report};
 pub(in crate::api) use super::streams::{__path_events, __path_upload};
 pub(in crate::api) use super::trial::__path_test;
 use crate::api::authentication::{Scope, tenant};
@@ -56,6 +58,13 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|id, tenant, context| async move { finish(preflight(context, tenant, id).await) })
         .boxed();
+    let launch = warp::path!("v1" / "campaigns" / Uuid / "launch")
+        .and(warp::post())
+        .and(tenant(context, Scope::Campaigns))
+        .and(body::json())
+        .and(with.clone())
+        .then(|id, tenant, body, context| async move { finish(launch(context, tenant, id, body).await) })
+        .boxed();
     let change = warp::path!("v1" / "campaigns" / Uuid / Verb)
         .and(warp::post())
         .and(tenant(context, Scope::Campaigns))
@@ -73,7 +82,11 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .unify()
         .or(preflight)
         .unify()
+        .or(launch)
+        .unify()
         .or(change)
+        .unify()
+        .or(report::routes(context))
         .unify()
         .boxed()
 }
@@ -81,7 +94,6 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 /// What a path asks to be done with a campaign.
 #[derive(Clone, Copy, Debug)]
 enum Verb {
-    Launch,
     Pause,
     Resume,
     Cancel,
@@ -92,7 +104,6 @@ impl FromStr for Verb {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
-            "launch" => Ok(Self::Launch),
             "pause" => Ok(Self::Pause),
             "resume" => Ok(Self::Resume),
             "cancel" => Ok(Self::Cancel),
@@ -103,7 +114,6 @@ impl FromStr for Verb {
 
 async fn change(context: Context, tenant: TenantId, id: Uuid, verb: Verb) -> Answer {
     match verb {
-        Verb::Launch => launch(context, tenant, id).await,
         Verb::Pause => pause(context, tenant, id).await,
         Verb::Resume => resume(context, tenant, id).await,
         Verb::Cancel => cancel(context, tenant, id).await,
@@ -147,7 +157,7 @@ pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: Page
     responses((status = 200, body = CampaignView), (status = 404, description = "There is no such campaign")),
     security(("api_key" = [])))]
 pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid) -> Answer {
-    reply::ok(&commands::read(&context.app_rw, tenant, CampaignId(id)).await?)
+    reply::ok(&commands::read(&context.app_rw, &context.redis, tenant, CampaignId(id)).await?)
 }
 
 /// Tells what launching would do: what it costs, whether the plan blocks it, when it would finish.
@@ -158,12 +168,19 @@ pub(in crate::api) async fn preflight(context: Context, tenant: TenantId, id: Uu
     reply::ok(&forecast(&context.app_rw, tenant, CampaignId(id)).await?)
 }
 
-/// Launches a campaign: at once, or at its `schedule_at` if that is still to come. Repeating it has no further effect.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/launch", tag = "campaigns", params(("id" = Uuid, Path)),
+/// Launches a campaign: at once, or at its `schedule_at` if that is still to come; whole, or with a canary first. Launched again before
+/// it has started, it takes a new time; afterwards repeating it has no further effect. A time more than five minutes ago is refused.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/launch", tag = "campaigns", request_body = LaunchBody, params(("id" = Uuid, Path)),
     responses((status = 200, body = CampaignView), (status = 404, description = "There is no such campaign"),
-        (status = 409, description = "It has no recipients, is paused or is over")), security(("api_key" = [])))]
-pub(in crate::api) async fn launch(context: Context, tenant: TenantId, id: Uuid) -> Answer {
-    reply::ok(&commands::launch(&context.app_rw, tenant, CampaignId(id)).await?)
+        (status = 409, description = "It has no recipients, is paused or is over"),
+        (status = 422, description = "Its time is over, or the canary makes no sense")), security(("api_key" = [])))]
+pub(in crate::api) async fn launch(
+    context: Context,
+    tenant: TenantId,
+    id: Uuid,
+    body: Json<LaunchBody>,
+) -> Answer {
+    reply::ok(&commands::launch(&context.app_rw, tenant, CampaignId(id), &body.value).await?)
 }
 
 /// Pauses a running campaign: what is not claimed yet waits. Repeating it has no further effect.

@@ -10,6 +10,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::upload::UploadReport;
+use super::launch::{CanaryView, WindowBody};
+use super::life::HistoryView;
+use super::progress::PaceView;
 use crate::storage::StorageError;
 use crate::storage::campaigns::{Campaign, Progress};
 
@@ -28,10 +31,13 @@ pub struct CampaignBody {
     /// What its messages are billed as, for templates that were not synchronised from Meta; `marketing` if absent.
     #[serde(default)]
     pub category: Option<String>,
-    /// When it starts by itself, once it is launched.
+    /// When it starts by itself, once it is launched: RFC 3339, or a local date and time without an offset, which is in the tenant's
+    /// time zone (one that a clock change skips is as much later as the clock goes forward, one that comes twice is the first).
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub schedule_at: Option<Timestamp>,
+    pub schedule_at: Option<String>,
+    /// When recipients may be written to; always if absent. What is due outside of it waits for the next opening.
+    #[serde(default)]
+    pub window: Option<WindowBody>,
     /// The first recipients, up to 1,000: `{"recipient": "+5511...", "column": "value", ...}` each. More are uploaded.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -86,7 +92,8 @@ pub struct CampaignView {
     pub name: String,
     /// `draft`, `scheduled`, `running`, `paused`, `finished` or `cancelled`.
     pub state: &'static str,
-    /// Why it is paused: `manual`, `plan_blocked`, `template_paused`, `number_hold`, `token_invalid` or `quarantined`.
+    /// Why it is paused: `manual`, `plan_blocked`, `template_paused`, `number_hold`, `token_invalid`,
+    /// `quarantined`, `canary_failed` or `canary_passed`.
     pub reason: Option<&'static str>,
     /// How many recipients are in each state.
     pub counts: CountsView,
@@ -100,6 +107,13 @@ pub struct CampaignView {
     /// When it starts by itself.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub schedule_at: Option<Timestamp>,
+    /// By how many seconds it missed that time, where it did by more than a minute: no planner was running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seconds: Option<i64>,
+    /// The tenant's time zone, in which local times are read.
+    pub timezone: String,
+    /// When recipients may be written to; none means always.
+    pub window: Option<WindowBody>,
     /// When it first ran.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub launched_at: Option<Timestamp>,
@@ -109,6 +123,15 @@ pub struct CampaignView {
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// The sample that goes or went first, if there is one. Only where one campaign is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+    /// Why it is as fast as it is, and when it will arrive, until it is over. Only where one campaign is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<PaceView>,
+    /// Each change of its state, the newest 100: when, who, why. Only where one campaign is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<HistoryView>>,
     /// What became of the recipients in the request that created it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<UploadReport>,
@@ -128,12 +151,26 @@ impl TryFrom<Campaign> for CampaignView {
             template: RawValue::from_string(campaign.template).map_err(StorageError::nonsense)?,
             category: campaign.category.as_str(),
             schedule_at: campaign.schedule_at,
+            late_seconds: late_seconds(campaign.schedule_at, campaign.launched_at),
+            timezone: campaign.timezone,
+            window: campaign.window.as_ref().map(WindowBody::from),
             launched_at: campaign.launched_at,
             finished_at: campaign.finished_at,
             created_at: campaign.created_at,
+            canary: None,
+            progress: None,
+            history: None,
             recipients: None,
         })
     }
+}
+
+/// Seconds after its time at which a campaign is called late.
+const LATE_AFTER: i64 = 60;
+
+fn late_seconds(schedule_at: Option<Timestamp>, launched_at: Option<Timestamp>) -> Option<i64> {
+    let late = launched_at?.as_second() - schedule_at?.as_second();
+    (late > LATE_AFTER).then_some(late)
 }
 
 /// One reading of a campaign's progress: the data of a server-sent event `progress`.

@@ -8,8 +8,10 @@ use domain::campaign::CampaignState;
 use domain::category::Category;
 use domain::ids::{AttemptId, CampaignId, MessageId, SenderId, TenantId};
 use domain::ledger::RESERVE;
+use domain::local_window::LocalWindow;
 use domain::message::MessageState;
 use domain::plan::reservable;
+use domain::sending_window::Opening;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -20,7 +22,7 @@ use super::portfolio::{Limited, Portfolios, key_of};
 use super::seconds;
 use super::templates::Templates;
 use crate::storage::named::named;
-use crate::storage::{StorageError, Transaction};
+use crate::storage::{StorageError, Transaction, sending_windows};
 
 type Shares<'a> = BTreeMap<TenantId, Share<'a>>;
 
@@ -36,6 +38,7 @@ struct Candidate {
     campaign: Option<CampaignId>,
     campaign_state: Option<CampaignState>,
     is_suppressed: bool,
+    is_outside_window: bool,
     sender: SenderId,
     recipient: String,
     category: Category,
@@ -57,6 +60,8 @@ enum Fate {
 
 const CANDIDATES: &str = "SELECT m.tenant_id, m.id, w.attempt_id AS proposed, m.state, m.attempt_id, m.attempt_number,
         m.counted_attempts, m.campaign_id, c.state AS campaign_state, s.recipient IS NOT NULL AS is_suppressed, m.sender_id,
+        c.sending_window, CASE WHEN c.sending_window IS NOT NULL THEN
+            (SELECT timezone FROM tenants WHERE id = m.tenant_id) END AS timezone,
         m.recipient, m.category, m.body::text, m.parameters::text
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (tenant_id, message_id, attempt_id)
     JOIN messages m ON m.tenant_id = w.tenant_id AND m.id = w.message_id
@@ -81,6 +86,7 @@ impl Candidate {
                 .transpose()
                 .map_err(StorageError::nonsense)?,
             is_suppressed: row.try_get("is_suppressed")?,
+            is_outside_window: is_outside_window(row)?,
             sender: SenderId(row.try_get("sender_id")?),
             recipient: row.try_get("recipient")?,
             category: named(row, "category")?,
@@ -96,6 +102,8 @@ impl Candidate {
             (_, Some(CampaignState::Cancelled)) => Fate::Leave(MessageState::Cancelled),
             (_, Some(state)) if state != CampaignState::Running => Fate::Leave(MessageState::Planned),
             _ if self.is_suppressed => Fate::Leave(MessageState::Suppressed),
+            // The planner, which looked a moment ago, puts it off until the next opening.
+            _ if self.is_outside_window => Fate::Leave(MessageState::Planned),
             _ if units_left == 0 => Fate::Leave(MessageState::Planned),
             _ => Fate::Claim,
         }
@@ -126,6 +134,17 @@ impl Candidate {
             },
         })
     }
+}
+
+/// The last look at the window: a message leaves at most its claim's deadline after its recipient's window closed.
+fn is_outside_window(row: &Row) -> Result<bool, StorageError> {
+    let stored = row.try_get::<_, Option<serde_json::Value>>("sending_window")?;
+    let Some(window) = sending_windows::read(stored.as_ref())? else {
+        return Ok(false);
+    };
+    let window = LocalWindow::new(window, row.try_get("timezone")?).map_err(StorageError::nonsense)?;
+    let opening = window.at(Timestamp::now(), row.try_get("recipient")?);
+    Ok(matches!(opening, Opening::ClosedUntil(_)))
 }
 
 /// Claims what the shares propose, as far as their plans allow.

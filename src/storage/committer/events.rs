@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::decisions::{Pages, Share};
 use super::period::Booking;
 use super::portfolio;
+use crate::storage::meta_news::STOPPED_MARKETING;
 use crate::storage::named::named;
 use crate::storage::{Database, StorageError, Transaction};
 
@@ -95,8 +96,7 @@ const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued
 const APPLIED: &str = "UPDATE events e SET applied_at = now()
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, id) WHERE e.tenant_id = w.tenant_id AND e.id = w.id";
 const SUPPRESS: &str = "INSERT INTO suppressions (tenant_id, recipient, reason)
-    SELECT tenant_id, recipient, 'meta: recipient stopped marketing messages'
-    FROM unnest($1::uuid[], $2::text[]) AS w (tenant_id, recipient) ON CONFLICT DO NOTHING";
+    SELECT tenant_id, recipient, $3 FROM unnest($1::uuid[], $2::text[]) AS w (tenant_id, recipient) ON CONFLICT DO NOTHING";
 
 /// Applies the events that the shares name.
 pub(super) async fn apply(
@@ -360,7 +360,9 @@ pub(super) async fn suppress(
     }
     let tenants: Vec<Uuid> = stopped.iter().map(|(tenant, _)| tenant.0).collect();
     let recipients: Vec<&str> = stopped.iter().map(|(_, recipient)| *recipient).collect();
-    transaction.execute(SUPPRESS, &[&tenants, &recipients]).await?;
+    transaction
+        .execute(SUPPRESS, &[&tenants, &recipients, &STOPPED_MARKETING])
+        .await?;
     Ok(())
 }
 

@@ -16,6 +16,8 @@ use crate::storage::{Connection, StorageError, Transaction};
 
 /// The window over which Meta counts people.
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// How long a number rests at most whose portfolio is exhausted: a raised limit takes effect within this time.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// Rows that left the window and are deleted at once.
 const SWEPT_AT_ONCE: i64 = 2_000;
 /// How long it is remembered whether there are limits at all: a new one takes effect within this time.
@@ -126,7 +128,7 @@ impl Portfolios {
             return Ok(());
         }
         if portfolio.reached >= portfolio.limit {
-            return Err(portfolio.free_at.unwrap_or(now + WINDOW));
+            return Err(portfolio.free_at.unwrap_or(now + WINDOW).min(now + LOOK_AGAIN));
         }
         portfolio.reached += 1;
         portfolio.known.insert(key);
