@@ -299,12 +299,13 @@ pub trait Messages: Send + Sync + 'static {
     /// Lets the tenant's policy, and what its people asked for, settle messages that stayed unknown, a bounded number at a time, in
     /// one transaction under the epoch. The events give reservations back: apply them.
     fn settle_unknown(&self, tenant: TenantId, epoch: Epoch) -> Answer<Result<SettledUnknown, Unavailable>>;
-    /// Pauses running campaigns, with a reason. Running it twice changes nothing.
+    /// Pauses running campaigns, with a reason and what it was seen from, in words for the tenant. Running it twice changes nothing.
     fn pause(
         &self,
         tenant: TenantId,
         scope: PauseScope,
         reason: PauseReason,
+        evidence: String,
     ) -> Answer<Result<(), Unavailable>>;
 }
 

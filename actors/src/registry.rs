@@ -142,11 +142,14 @@ impl Registry {
             return;
         };
         tracing::error!(tenant.id = %identity.tenant, reason, "the tenant is in quarantine");
+        let evidence = reason.clone();
         owned.quarantine(identity.tenant, reason, self.shared.clock.now());
         self.count(&partitions);
         drop(partitions);
         handle.stop();
-        handle.world.pause(PauseScope::Tenant, PauseReason::Quarantined);
+        handle
+            .world
+            .pause(PauseScope::Tenant, PauseReason::Quarantined, &evidence);
     }
 
     /// Shows how many tenants are in which state.

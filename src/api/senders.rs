@@ -85,6 +85,11 @@ pub(super) struct SenderView {
     messaging_limit: Option<i32>,
     /// `active`, `held` or `token_invalid`.
     state: String,
+    /// While it is held: when it is tried again by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    held_until: Option<Timestamp>,
+    /// While it is held: what Meta said.
+    held_because: Option<String>,
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -100,6 +105,8 @@ impl From<StoredSender> for SenderView {
             messages_per_second: stored.messages_per_second,
             portfolio_id: stored.portfolio_id,
             messaging_limit: stored.messaging_limit,
+            held_until: stored.held_until.filter(|_| stored.state == "held"),
+            held_because: stored.held_because.filter(|_| stored.state == "held"),
             state: stored.state,
             created_at: stored.created_at,
         }

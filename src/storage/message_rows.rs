@@ -140,13 +140,13 @@ pub async fn pause(
     tenant: TenantId,
     scope: PauseScope,
     reason: PauseReason,
+    evidence: &str,
 ) -> Result<(), StorageError> {
     let (sender, campaign) = match scope {
         PauseScope::Tenant => (None, None),
         PauseScope::Sender(sender) => (Some(sender), None),
         PauseScope::Campaign(campaign) => (None, Some(campaign.0)),
     };
-    let evidence = reason.advice();
     let mut transaction = database.begin().await?;
     if reason == PauseReason::NumberHold {
         number_holds::refused(&mut transaction, tenant, sender, evidence).await?;

@@ -54,6 +54,8 @@ pub struct Pace {
     pub plan_rate: Option<f64>,
     /// Running campaigns that leave from its number.
     pub sharing: i64,
+    /// Whether the number's portfolio has written to as many people as it may in a day.
+    pub is_portfolio_full: bool,
     /// When the first of its planned messages is due.
     pub first_due: Option<Timestamp>,
     /// When the last of them is due.
@@ -76,6 +78,7 @@ pub async fn pace(
             "SELECT c.sender_id, s.messages_per_second::float8 AS number_rate, p.messages_per_second::float8 AS plan_rate,
                  (SELECT count(*) FROM campaigns o WHERE o.tenant_id = $1 AND o.sender_id = c.sender_id AND o.state = 'running')
                      AS sharing,
+                 EXISTS (SELECT FROM portfolios f WHERE f.id = s.portfolio_id AND f.reached >= f.messaging_limit) AS is_full,
                  (SELECT min(due_at) FROM messages WHERE campaign_id = c.id AND due_at IS NOT NULL) AS first_due,
                  (SELECT max(due_at) FROM messages WHERE campaign_id = c.id AND due_at IS NOT NULL) AS last_due, m.measured
              FROM campaigns c JOIN senders s ON s.id = c.sender_id
@@ -97,6 +100,7 @@ pub async fn pace(
             number_rate: row.try_get("number_rate")?,
             plan_rate: row.try_get("plan_rate")?,
             sharing: row.try_get("sharing")?,
+            is_portfolio_full: row.try_get("is_full")?,
             first_due: row.try_get("first_due")?,
             last_due: row.try_get("last_due")?,
             measured: row.try_get("measured")?,

@@ -26,6 +26,10 @@ pub struct StoredSender {
     pub messaging_limit: Option<i32>,
     /// `active`, `held` or `token_invalid`.
     pub state: String,
+    /// While it is held: when it is tried again.
+    pub held_until: Option<Timestamp>,
+    /// While it is held: what Meta said.
+    pub held_because: Option<String>,
     /// When it was added.
     pub created_at: Timestamp,
 }
@@ -71,6 +75,8 @@ fn read(row: &Row) -> Result<StoredSender, StorageError> {
         messages_per_second: row.try_get("messages_per_second")?,
         portfolio_id: row.try_get("portfolio_id")?,
         messaging_limit: row.try_get("messaging_limit")?,
+        held_until: row.try_get("held_until")?,
+        held_because: row.try_get("held_because")?,
         state: row.try_get("state")?,
         created_at: row.try_get("created_at")?,
     })

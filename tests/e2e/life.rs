@@ -231,6 +231,8 @@ async fn a_restricted_number_rests_until_good_news_and_people_who_stop_are_suppr
     paused(&tenant, &campaign, "number_hold").await;
     let senders = tenant.api.get("/v1/senders").await.unwrap();
     assert_eq!(senders["items"][0]["state"], "held", "{senders}");
+    let because = senders["items"][0]["held_because"].as_str().unwrap();
+    assert!(because.contains("131048"), "{senders}");
     let now = jiff::Timestamp::now().as_second();
     let stop = |value: &str, timestamp: i64| {
         json!({"user_preferences": [{"wa_id": "351910000005", "category": "marketing_messages",

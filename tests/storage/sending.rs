@@ -7,17 +7,20 @@ use actors::ports::{
     Claim, Ledger, LimiterStore, Messages, Settled, StoredLimiter, TenantCommit, Verdict, Way,
 };
 use domain::audit_chain::genesis;
-use domain::campaign::CampaignState;
+use domain::campaign::{CampaignState, PauseReason, Standing};
 use domain::ids::{AttemptId, CampaignId, MessageId, SenderId};
 use domain::message::MessageState;
 use domain::partition::Epoch;
+use domain::recipient::Recipient;
 use domain::unknown::{SettledBy, UnknownPolicy};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use malote::storage::Redis;
 use malote::storage::committer::Committer;
 use malote::storage::count_changes::{CountChanges, Writer};
 use malote::storage::limiter::Limiters;
 use malote::storage::sender_directory::SenderDirectory;
+use malote::storage::suppressions;
 use malote::storage::unknown::{self, UnknownFilter};
 use malote::trial::eventually;
 use uuid::Uuid;
@@ -293,4 +296,62 @@ async fn a_hold_is_seen_by_every_node_and_lasts_until_the_latest_time() {
     .await
     .unwrap();
     assert_eq!(there.held_until(&[Way::App("another".to_owned())]), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_answer_to_a_pause_nothing_is_claimed_and_nothing_is_lost() {
+    let (test, campaign, queued) = with_queued(8).await;
+    let committer = Committer::start(test.system.clone());
+    let long = Duration::from_secs(60);
+    // A claim that races the pause wins with all of its rows if it read them before, else with none.
+    let ((racing, _), _) = tokio::join!(
+        claim(&test, &committer, &queued[..4], long),
+        test.change(campaign, |standing| standing.pause(PauseReason::Manual))
+    );
+    assert!([0, 4].contains(&racing.len()), "{}", racing.len());
+    let (late, _) = claim(&test, &committer, &queued[4..], long).await;
+    assert!(late.is_empty(), "claimed after the pause");
+    let counts = test.campaign(campaign).await.counts;
+    let sending = i64::try_from(racing.len()).expect("a small number");
+    assert_eq!(counts[MessageState::Sending], sending);
+    assert_eq!(counts[MessageState::Planned], 8 - sending);
+    test.change(campaign, Standing::resume).await;
+    let again = queue(&test, campaign).await;
+    assert_eq!(claim(&test, &committer, &again, long).await.0.len(), again.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opts_out_or_sleeps_after_the_launch_is_not_claimed() {
+    let (test, campaign, queued) = with_queued(3).await;
+    let committer = Committer::start(test.system.clone());
+    let long = Duration::from_secs(60);
+    let mut transaction = test
+        .rows
+        .begin_for(test.tenant)
+        .await
+        .expect("the database answers");
+    let gone: Recipient = phones(1, 1)[0].parse().expect("a recipient");
+    suppressions::put(&mut transaction, test.tenant, &gone, "asked")
+        .await
+        .expect("the database answers");
+    transaction.commit().await.expect("the database answers");
+    assert_eq!(claim(&test, &committer, &queued[..2], long).await.0.len(), 1);
+    let counts = test.campaign(campaign).await.counts;
+    assert_eq!(counts[MessageState::Suppressed], 1);
+    // The window closes for the third: the tenant's clock is UTC's, and no hour is open twice a day.
+    let hour = TimeZone::UTC.to_datetime(Timestamp::now()).hour();
+    let (start, end) = ((hour + 6) % 22, (hour + 6) % 22 + 1);
+    let window = format!(
+        r#"{{"start":"{start:02}:00","end":"{end:02}:00","days":["mon","tue","wed","thu","fri","sat","sun"],"zone":"tenant"}}"#
+    );
+    let mut connection = test.system.get().await.expect("the database answers");
+    connection
+        .execute(
+            "UPDATE campaigns SET sending_window = $2::text::json WHERE id = $1",
+            &[&campaign.0, &window],
+        )
+        .await
+        .expect("the database answers");
+    assert!(claim(&test, &committer, &queued[2..], long).await.0.is_empty());
+    assert_eq!(test.campaign(campaign).await.counts[MessageState::Planned], 1);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::campaign::PauseReason;
 use domain::ids::EventId;
+use domain::message::Lane;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Fault};
@@ -49,6 +50,9 @@ pub(crate) enum BillingMessage {
     Tick,
 }
 
+/// Events of one commit, and who waits for them.
+type Events = (Vec<EventId>, Vec<Arc<Receipt>>);
+
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
     pub(super) world: Arc<World>,
@@ -58,6 +62,8 @@ pub(crate) struct BillingCounter {
     pub(super) looked_at: Instant,
     /// The plan allowed less than was asked for: pause once what it allows is claimed.
     pub(super) blocked: bool,
+    /// Events were left out of the last commit, for the sake of a single message.
+    pub(super) postponed: bool,
     /// When the head was last heard of.
     pub(super) head_at: Instant,
     /// The head is being read before blocking.
@@ -84,6 +90,7 @@ impl Behaviour for BillingCounter {
             intake: Intake::default(),
             looked_at: Instant::now(),
             blocked: false,
+            postponed: false,
             head_at: Instant::now(),
             refreshing: false,
         };
@@ -166,8 +173,13 @@ impl BillingCounter {
         self.call();
     }
 
+<<<<<<< HEAD
     /// Takes what goes into one commit; a suspect goes alone.
     fn next_batch(&mut self) -> Batch {
+=======
+    /// Takes what goes into one commit; a suspect goes alone, and events let a single message go first, every other time.
+    fn next_work(&mut self) -> (Vec<Proposed>, Events) {
+>>>>>>> main
         let world = self.world.clone();
         let mut claims = Vec::new();
         if !self.intake.begins_with_suspect(&world.suspects) {
@@ -177,8 +189,17 @@ impl BillingCounter {
         if claims.first().is_some_and(is_suspect) {
             return Batch::new(claims, Vec::new(), Vec::new());
         }
+<<<<<<< HEAD
         let (events, receipts) = self.intake.next_events(&world.suspects);
         Batch::new(claims, events, receipts)
+=======
+        let single = claims.iter().any(|claim| claim.item.lane == Lane::Fast);
+        self.postponed = single && !self.postponed;
+        if self.postponed {
+            return (claims, (Vec::new(), Vec::new()));
+        }
+        (claims, self.intake.next_events(&world.suspects))
+>>>>>>> main
     }
 
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.
@@ -232,7 +253,9 @@ impl BillingCounter {
     /// Pauses the tenant's campaigns. Not before the last allowed claim is committed, or it would find itself paused.
     pub(super) fn pause_if_blocked(&mut self) {
         if std::mem::take(&mut self.blocked) {
-            self.world.pause(PauseScope::Tenant, PauseReason::PlanBlocked);
+            let evidence = "the plan allows no more units";
+            self.world
+                .pause(PauseScope::Tenant, PauseReason::PlanBlocked, evidence);
         }
     }
 

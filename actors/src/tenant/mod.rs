@@ -181,15 +181,15 @@ impl World {
     }
 
     /// Pauses campaigns, for as long as it takes; a pause just made is not repeated.
-    pub(crate) fn pause(self: &Arc<Self>, scope: PauseScope, reason: PauseReason) {
+    pub(crate) fn pause(self: &Arc<Self>, scope: PauseScope, reason: PauseReason, evidence: &str) {
         if !self.pauses_now(scope, reason) {
             return;
         }
         tracing::warn!(tenant.id = %self.tenant(), ?scope, ?reason, "pausing campaigns");
-        let world = self.clone();
+        let (world, evidence) = (self.clone(), evidence.to_owned());
         self.spawn(async move {
             let messages = &world.shared.ports.messages;
-            until_available(|| messages.pause(world.tenant(), scope, reason)).await;
+            until_available(|| messages.pause(world.tenant(), scope, reason, evidence.clone())).await;
         });
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::MessageId;
+use domain::message::Lane;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -54,6 +55,8 @@ impl Receipt {
 pub(crate) struct Item {
     /// The message.
     pub(crate) message: MessageId,
+    /// Which queue it waits in.
+    pub(crate) lane: Lane,
     /// Since when it waits.
     pub(crate) since: Instant,
     receipt: Arc<Receipt>,
@@ -61,9 +64,10 @@ pub(crate) struct Item {
 
 impl Item {
     /// Makes one of a delivery's items.
-    pub(crate) fn new(message: MessageId, receipt: Arc<Receipt>) -> Self {
+    pub(crate) fn new(message: MessageId, lane: Lane, receipt: Arc<Receipt>) -> Self {
         Self {
             message,
+            lane,
             since: Instant::now(),
             receipt,
         }

@@ -102,7 +102,7 @@ impl Behaviour for SendQueue {
             }) => {
                 let waiting = self.waiting.entry(sender).or_default();
                 for message in messages {
-                    waiting.push(lane, campaign, Item::new(message, receipt.clone()));
+                    waiting.push(lane, campaign, Item::new(message, lane, receipt.clone()));
                 }
                 self.pump(sender);
             }

@@ -135,7 +135,7 @@ pub(crate) async fn send(mut to_send: ToSend) {
             judge(&world, outcome, &claimed)
         }
     };
-    stop(&world, &claimed, judgement.stop);
+    stop(&world, &claimed, judgement.stop, &evidence_of(&judgement.verdict));
     let (name, class) = (name_of(&judgement.verdict), judgement.class);
     let claim = Claim {
         message: claimed.message,
@@ -264,7 +264,7 @@ fn judge_failure(world: &World, failure: Failure, reason: String, claimed: &Clai
 }
 
 /// Stops what an error stops beside its message.
-fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop) {
+fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop, evidence: &str) {
     match stop {
         Stop::SlowNumber(wait) => {
             let sender = claimed.sender;
@@ -275,20 +275,33 @@ fn stop(world: &Arc<World>, claimed: &Claimed, stop: Stop) {
         Stop::HoldAccount(wait) => hold_ways(world, claimed, wait, |way| matches!(way, Way::Account(_))),
         Stop::Number(reason) => {
             hold_number(world, claimed, HELD_DELAY);
-            world.pause(PauseScope::Sender(claimed.sender), reason);
+            world.pause(PauseScope::Sender(claimed.sender), reason, evidence);
         }
         Stop::Campaign(reason) => {
             if let Some(campaign) = claimed.campaign {
-                world.pause(PauseScope::Campaign(campaign), reason);
+                world.pause(PauseScope::Campaign(campaign), reason, evidence);
             }
         }
         Stop::Tenant(reason) => {
             hold_number(world, claimed, HELD_DELAY);
-            world.pause(PauseScope::Tenant, reason);
+            world.pause(PauseScope::Tenant, reason, evidence);
         }
         // Storage suppresses the recipient when it sees Meta's code.
         Stop::Recipient | Stop::Nothing => {}
     }
+}
+
+/// What a refusal said, in words for the tenant.
+fn evidence_of(verdict: &Verdict) -> String {
+    let (code, reason) = match verdict {
+        Verdict::Retry { code, reason, .. } | Verdict::Dead { code, reason } => (*code, reason),
+        Verdict::Failed { code, reason } => (Some(*code), reason),
+        Verdict::Accepted { .. } | Verdict::Unknown { .. } => return String::new(),
+    };
+    code.map_or_else(
+        || reason.clone(),
+        |code| format!("Meta refused a message with {code}: {reason}"),
+    )
 }
 
 /// Lets the number send nothing for a while; what is left to send waits without being claimed.

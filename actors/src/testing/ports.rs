@@ -202,6 +202,7 @@ impl Messages for Fakes {
         tenant: TenantId,
         scope: PauseScope,
         reason: PauseReason,
+        _: String,
     ) -> Answer<Result<(), Unavailable>> {
         let fakes = self.clone();
         async move {

@@ -105,7 +105,7 @@ pub(super) async fn explained(
         closed_until: closed_until(known, now),
         next_due: waits,
         meta_down_until: None,
-        is_portfolio_full: false,
+        is_portfolio_full: pace.is_portfolio_full,
         number_rate: pace.number_rate,
         adaptive_rate: paces::limiter_rate(redis, pace.sender).await,
         plan_rate: pace.plan_rate,

@@ -134,9 +134,10 @@ impl Messages for Committer {
         tenant: TenantId,
         scope: PauseScope,
         reason: PauseReason,
+        evidence: String,
     ) -> Answer<Result<(), Unavailable>> {
         let database = self.database.clone();
-        Box::pin(async move { Ok(message_rows::pause(&database, tenant, scope, reason).await?) })
+        Box::pin(async move { Ok(message_rows::pause(&database, tenant, scope, reason, &evidence).await?) })
     }
 }
 
