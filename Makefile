@@ -5,7 +5,7 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint unit e2e chaos latency bench nightly openapi stack
+.PHONY: help demo test lint unit e2e chaos latency mutants bench nightly openapi stack
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this check
 openapi: ## writes docs/openapi.json anew
 	cargo build $(TESTS) --bin malote
 	target/debug/malote openapi > docs/openapi.json
+
+mutants: stack ## breaks one guard at a time in a copy; 0 only if its test goes red each time
+	eval "$$(dev/stack env)"; dev/mutants $(ARGS)
 
 latency: stack ## a single message beside a campaign of 100,000: 0 only if its p99 is below the goal
 	eval "$$(dev/stack env)"; cargo bench --bench latency -- $(ARGS)

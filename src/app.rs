@@ -25,7 +25,7 @@ use crate::storage::quarantine::Quarantines;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
-use crate::{api, planner, telemetry, webhooks};
+use crate::{api, dead_letters, planner, telemetry, webhooks};
 
 /// Connections for heartbeats alone.
 const HEARTBEAT_POOL: u32 = 2;
@@ -224,6 +224,7 @@ async fn run(
         };
         tasks.spawn(planner.run(stop.clone()));
         ask_history(&config, &base, &mut tasks, &stop, &mut registry);
+        watch_letters(&base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
@@ -339,6 +340,21 @@ fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -
         publisher: base.publisher.clone(),
     };
     Webhooks::start(config, base, metrics)
+}
+
+/// Counts dead letters for the metrics.
+fn watch_letters(
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let metrics = dead_letters::Metrics::register(registry);
+    tasks.spawn(dead_letters::watch(
+        base.app_system.clone(),
+        metrics,
+        stop.clone(),
+    ));
 }
 
 fn context(

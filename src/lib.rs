@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod consumers;
 pub mod content;
+pub mod dead_letters;
 mod foundation;
 pub mod meta;
 pub mod planner;

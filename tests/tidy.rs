@@ -7,6 +7,8 @@ mod faults;
 mod gate;
 #[path = "tidy/metrics.rs"]
 mod metrics;
+#[path = "tidy/mutants.rs"]
+mod mutants;
 #[path = "tidy/reading.rs"]
 mod reading;
 

@@ -12,6 +12,7 @@ pub mod canary;
 pub mod category;
 pub mod causes;
 pub mod counts;
+pub mod dead_letter;
 pub mod hop;
 pub mod ids;
 pub mod in_flight;

@@ -86,6 +86,29 @@ pub(super) fn tenant(context: &Context, scope: Scope) -> BoxedFilter<(TenantId,)
         .boxed()
 }
 
+/// Who calls, for the records of what was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The prefix of its key, which is no secret.
+    pub key: String,
+}
+
+/// Lets a tenant in whose key has the scope, and tells which key it was.
+pub(super) fn caller(context: &Context, scope: Scope) -> BoxedFilter<(Caller,)> {
+    tenant(context, scope)
+        .and(warp::header::optional::<String>("authorization"))
+        .map(|tenant, header: Option<String>| Caller {
+            tenant,
+            key: bearer(header.as_deref())
+                .and_then(api_key::prefix_of)
+                .unwrap_or_default()
+                .to_owned(),
+        })
+        .boxed()
+}
+
 /// Lets operators in.
 pub(super) fn operator(context: &Context) -> BoxedFilter<()> {
     let key = Arc::clone(&context.admin_key);

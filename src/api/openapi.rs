@@ -24,7 +24,7 @@ use super::{
         campaigns::routes::cancel, campaigns::routes::test, campaigns::routes::events,
         campaigns::routes::failures, campaigns::routes::report,
         messages::routes::send, messages::routes::list, messages::routes::read, messages::unknown::settle,
-        dead_letters::routes::list, dead_letters::routes::replay, dead_letters::routes::purge,
+        dead_letters::routes::list, dead_letters::routes::read, dead_letters::routes::replay, dead_letters::routes::purge,
         suppressions::routes::list, suppressions::routes::put, suppressions::routes::remove,
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,

@@ -3,6 +3,7 @@
 //! `inbox.NN` are durable quorum queues with a single active consumer; what they give up on goes to `inbox.dead`.
 //! Publishing and consuming use connections of their own, so that backpressure on one never blocks the other.
 
+mod again;
 mod envelope;
 mod inbox;
 mod publisher;

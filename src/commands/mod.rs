@@ -2,6 +2,7 @@
 
 mod billing;
 mod config;
+mod dead_letters;
 mod demo;
 mod migrate;
 mod openapi;
@@ -43,6 +44,8 @@ enum Command {
     Openapi(openapi::Arguments),
     /// Checks the books: the ledger's chain, its counters, the campaigns' balance.
     Billing(billing::Arguments),
+    /// Dead letters: what gave up, of all tenants and of the broker.
+    DeadLetters(dead_letters::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
     Config(config::Arguments),
 }
@@ -68,6 +71,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Simulator(command) => wait_for(simulator::run(*command)),
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
+        Command::DeadLetters(command) => wait_for(dead_letters::run(config, command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }
 }

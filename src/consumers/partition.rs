@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::tenants::Work;
+use domain::dead_letter::LetterKind;
 use domain::ids::{EventId, MessageId, TenantId};
 use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
@@ -170,8 +171,11 @@ async fn handle(consumers: Consumers, partition: Partition, received: Received, 
             return received.acknowledge().await;
         }
         Err(error) => {
-            super::dead::keep(&consumers, &received, "undecodable", &error.to_string()).await;
-            return received.acknowledge().await;
+            let error = error.to_string();
+            if super::dead::keep(&consumers, &received, LetterKind::Undecodable, &error).await {
+                received.acknowledge().await;
+            }
+            return;
         }
     };
     let Some(place) = Place::take(&at_work, tenant, places_for(&work)) else {

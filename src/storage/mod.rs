@@ -6,7 +6,6 @@
 pub mod api_keys;
 pub mod audit;
 pub mod billing_reads;
-pub mod broker_letters;
 pub mod campaign_counts;
 pub mod campaign_events;
 pub mod campaigns;

@@ -120,6 +120,14 @@ impl Installation {
         &self.config
     }
 
+    /// A command of the same program on this installation, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.nodes[0].program.program);
+        let variables = self.nodes[0].program.variables.iter().cloned();
+        command.args(arguments).envs(variables);
+        command
+    }
+
     /// The key of the operators' API.
     pub fn admin_key(&self) -> &str {
         &self.admin_key

@@ -3,6 +3,7 @@
 
 mod answers;
 mod crash;
+mod dead_letters;
 mod failures;
 mod happy_path;
 mod latency;

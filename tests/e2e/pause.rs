@@ -29,13 +29,13 @@ async fn wait_for(installation: &Installation, tenant: &Tenant, messages: usize)
         Ok((accepted_since(installation, tenant, since) >= messages).then_some(()))
     })
     .await
-    .unwrap();
+    .expect("an answer");
 }
 
 /// Pauses, watches, and gives the campaign once nothing of it is in flight.
 async fn pause(installation: &Installation, tenant: &Tenant, campaign: &str, rate: usize) -> Value {
     let asked = Instant::now();
-    tenant.tell(campaign, "pause").await.unwrap();
+    tenant.tell(campaign, "pause").await.expect("an answer");
     let answered = Instant::now();
     // What is looked at is that nothing happens: only time can show that.
     tokio::time::sleep(WATCHED).await;
@@ -65,7 +65,7 @@ async fn pause(installation: &Installation, tenant: &Tenant, campaign: &str, rat
         Ok(idle.then_some(found))
     })
     .await
-    .unwrap()
+    .expect("an answer")
 }
 
 /// Pauses and resumes a running campaign again and again, then cancels it.
@@ -73,14 +73,17 @@ async fn pause_again_and_again(rate: u32) {
     let installation = start("pause", Config::for_tests(), &[]).await;
     let tenant = Tenant::create(&installation, "pause", PlanChoice::FREE, rate)
         .await
-        .unwrap();
+        .expect("an answer");
     let began = Instant::now();
-    let campaign = tenant.launch_to("paused", 20_000_000, RECIPIENTS).await.unwrap();
+    let campaign = tenant
+        .launch_to("paused", 20_000_000, RECIPIENTS)
+        .await
+        .expect("an answer");
     println!(
         "{rate}/s: {RECIPIENTS} recipients were uploaded and launched in {:?}",
         began.elapsed()
     );
-    let per_second = usize::try_from(rate).unwrap();
+    let per_second = usize::try_from(rate).expect("an answer");
     for _ in 0..PAUSES {
         wait_for(&installation, &tenant, per_second).await;
         let paused = pause(&installation, &tenant, &campaign, per_second).await;
@@ -88,10 +91,10 @@ async fn pause_again_and_again(rate: u32) {
             (&paused["state"], &paused["reason"]),
             (&"paused".into(), &"manual".into())
         );
-        tenant.tell(&campaign, "resume").await.unwrap();
+        tenant.tell(&campaign, "resume").await.expect("an answer");
     }
     wait_for(&installation, &tenant, per_second).await;
-    tenant.tell(&campaign, "cancel").await.unwrap();
+    tenant.tell(&campaign, "cancel").await.expect("an answer");
     let cancelled = eventually("the cancelled rows have moved", SOON, || async {
         let found = tenant.campaign(&campaign).await?;
         let mut left = 0;
@@ -100,20 +103,21 @@ async fn pause_again_and_again(rate: u32) {
         }
         Ok((left == 0).then_some(()))
     });
-    cancelled.await.unwrap();
-    installation.settle(SOON).await.unwrap();
-    let campaign = tenant.campaign(&campaign).await.unwrap();
+    cancelled.await.expect("an answer");
+    installation.settle(SOON).await.expect("an answer");
+    let campaign = tenant.campaign(&campaign).await.expect("an answer");
     check_promises(
         &installation,
         &tenant,
         &campaign,
-        i64::try_from(RECIPIENTS).unwrap(),
+        i64::try_from(RECIPIENTS).expect("an answer"),
     )
     .await;
-    let accepted = i64::try_from(installation.simulator.truth().accepted).unwrap();
-    let arrived = counts_of(&campaign, "delivered").unwrap() + counts_of(&campaign, "read").unwrap();
+    let accepted = i64::try_from(installation.simulator.truth().accepted).expect("an answer");
+    let arrived = counts_of(&campaign, "delivered").expect("an answer")
+        + counts_of(&campaign, "read").expect("an answer");
     assert_eq!(arrived, accepted, "{campaign}");
-    installation.stop().await.unwrap();
+    installation.stop().await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,9 @@
 //! What the API stores, on a real and migrated PostgreSQL (`dev/stack up`, `malote migrate up`). Each test has a tenant of
 //! its own and touches nothing else.
 
+mod calls;
 mod campaigns;
+mod committer;
 mod dead_letters;
 mod life;
 mod messages;

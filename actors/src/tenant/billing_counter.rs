@@ -165,33 +165,41 @@ impl BillingCounter {
         if self.world.commit.batch().is_some() {
             return;
         }
-        let (claims, (events, receipts)) = self.next_work();
-        if claims.is_empty() && events.is_empty() {
+        let batch = self.next_batch();
+        if batch.claims.is_empty() && batch.events.is_empty() {
             return;
         }
-        *self.world.commit.batch() = Some(Batch::new(claims, events, receipts));
+        *self.world.commit.batch() = Some(batch);
         self.call();
     }
 
+<<<<<<< HEAD
+    /// Takes what goes into one commit; a suspect goes alone.
+    fn next_batch(&mut self) -> Batch {
+=======
     /// Takes what goes into one commit; a suspect goes alone, and events let a single message go first, every other time.
     fn next_work(&mut self) -> (Vec<Proposed>, Events) {
+>>>>>>> main
         let world = self.world.clone();
-        if self.intake.begins_with_suspect(&world.suspects) {
-            return (Vec::new(), self.intake.next_events(&world.suspects));
+        let mut claims = Vec::new();
+        if !self.intake.begins_with_suspect(&world.suspects) {
+            claims = self.next_claims();
         }
-        let claims = self.next_claims();
-        let suspect = claims
-            .first()
-            .is_some_and(|claim| world.suspects.holds(Suspect::Message(claim.item.message)));
-        if suspect {
-            return (claims, (Vec::new(), Vec::new()));
+        let is_suspect = |claim: &Proposed| world.suspects.holds(Suspect::Message(claim.item.message));
+        if claims.first().is_some_and(is_suspect) {
+            return Batch::new(claims, Vec::new(), Vec::new());
         }
+<<<<<<< HEAD
+        let (events, receipts) = self.intake.next_events(&world.suspects);
+        Batch::new(claims, events, receipts)
+=======
         let single = claims.iter().any(|claim| claim.item.lane == Lane::Fast);
         self.postponed = single && !self.postponed;
         if self.postponed {
             return (claims, (Vec::new(), Vec::new()));
         }
         (claims, self.intake.next_events(&world.suspects))
+>>>>>>> main
     }
 
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.

@@ -78,3 +78,33 @@ impl Item {
         self.receipt.part_done();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Port;
+    use crate::metrics::Kind;
+
+    async fn promise(parts: usize) -> (Arc<Receipt>, oneshot::Receiver<()>) {
+        let (port, _inbox) = Port::<()>::open(Kind::SendQueue, 10);
+        let permit = port.gate().admit(1).await.expect("room");
+        Receipt::new(parts, permit, None)
+    }
+
+    #[tokio::test]
+    async fn a_promise_is_kept_with_its_last_part_and_no_sooner() {
+        let (receipt, mut kept) = promise(2).await;
+        receipt.part_done();
+        assert!(kept.try_recv().is_err(), "one part is left");
+        receipt.part_done();
+        assert_eq!(kept.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_promise_that_is_dropped_is_broken() {
+        let (receipt, kept) = promise(2).await;
+        receipt.part_done();
+        drop(receipt);
+        assert!(kept.await.is_err(), "whoever delivered hands it in again");
+    }
+}

@@ -1,5 +1,6 @@
-//! Messages that used up their attempts: listed, replayed, purged.
+//! What gave up: listed, inspected, replayed, purged.
 
 pub(super) mod routes;
+pub(super) mod shapes;
 
 pub(super) use routes::routes;

@@ -1,84 +1,30 @@
-//! `/v1/dead-letters`: shapes and routes.
+//! `/v1/dead-letters`: the routes.
 
-use domain::ids::{CampaignId, MessageId, TenantId};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use domain::campaign::CampaignState;
+use domain::dead_letter::{Replay, replay_of};
+use domain::ids::{MessageId, TenantId};
 use uuid::Uuid;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::api::authentication::{Scope, tenant};
+use super::shapes::{
+    DeadQuery, LetterStory, LetterView, PurgeBody, Purged, ReplayBody, Replayed, filter_of, reason_of,
+    reasons,
+};
+use crate::api::authentication::{Caller, Scope, caller, tenant};
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
 use crate::api::idempotency::{self, Once};
-use crate::api::messages::MessageView;
+use crate::api::messages::HappeningView;
 use crate::api::pagination::Page;
 use crate::api::query::query;
-use crate::api::refused::{Refused, undo};
+use crate::api::refused::{Refused, end, undo};
 use crate::api::reply::{self, Answer, finish};
-use crate::storage::Database;
-use crate::storage::dead_letters::{self, Burial, DeadFilter};
-
-/// Messages that one request may name.
-const MOST_IDS: usize = 10_000;
-
-/// Which dead messages to replay; all of them if nothing is said.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct ReplayBody {
-    /// Of this campaign only.
-    #[serde(default)]
-    pub campaign_id: Option<Uuid>,
-    /// These only.
-    #[serde(default)]
-    pub ids: Option<Vec<Uuid>>,
-    /// Also those whose last error says that a repetition cannot help or may harm.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// What a replay did.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub(in crate::api) struct Replayed {
-    /// Messages that will be tried again.
-    pub replayed: i64,
-    /// Messages that stay dead: not safe to repeat, their campaign was cancelled, or no dead message of that id.
-    pub skipped: i64,
-}
-
-/// Which dead messages to give up on. Something must be said.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct PurgeBody {
-    /// Of this campaign only.
-    #[serde(default)]
-    pub campaign_id: Option<Uuid>,
-    /// These only.
-    #[serde(default)]
-    pub ids: Option<Vec<Uuid>>,
-}
-
-/// What a purge did.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub(in crate::api) struct Purged {
-    /// Messages that are `failed` now.
-    pub purged: i64,
-}
-
-/// Which dead messages to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::api) struct DeadQuery {
-    /// Of this campaign only.
-    campaign_id: Option<Uuid>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// 1 to 200; 50 if absent.
-    limit: Option<i64>,
-}
+use crate::dead_letters::{self as all_letters, ActionFailed};
+use crate::storage::dead_letters::{self, Action, Done, Letter, LetterFilter, Order};
+use crate::storage::{StorageError, Transaction, campaigns, messages};
 
 /// The routes of this room.
 pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
@@ -91,99 +37,209 @@ pub(in crate::api) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|tenant, query, context| async move { finish(list(context, tenant, query).await) })
         .boxed();
+    let read = warp::path!("v1" / "dead-letters" / Uuid)
+        .and(warp::get())
+        .and(tenant(context, Scope::Messages))
+        .and(with.clone())
+        .then(|id, tenant, context| async move { finish(read(context, tenant, id).await) })
+        .boxed();
     let replay = warp::path!("v1" / "dead-letters" / "replay")
         .and(warp::post())
-        .and(tenant(context, Scope::Messages))
+        .and(caller(context, Scope::Messages))
         .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, key, body, context| async move { finish(replay(context, tenant, key, body).await) })
+        .then(|caller, key, body, context| async move { finish(replay(context, caller, key, body).await) })
         .boxed();
     let purge = warp::path!("v1" / "dead-letters" / "purge")
         .and(warp::post())
-        .and(tenant(context, Scope::Messages))
+        .and(caller(context, Scope::Messages))
         .and(body::json())
         .and(with)
-        .then(|tenant, body, context| async move { finish(purge(context, tenant, body).await) })
+        .then(|caller, body, context| async move { finish(purge(context, caller, body).await) })
         .boxed();
-    list.or(replay).unify().or(purge).unify().boxed()
+    list.or(replay).unify().or(purge).unify().or(read).unify().boxed()
 }
 
-/// Lists dead messages, the newest first.
+/// Lists dead letters, the newest first.
 #[utoipa::path(get, path = "/v1/dead-letters", tag = "dead letters", params(DeadQuery),
-    responses((status = 200, body = crate::api::pagination::Listed<MessageView>, description = "A page")), security(("api_key" = [])))]
+    responses((status = 200, body = crate::api::pagination::Listed<LetterView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: DeadQuery) -> Answer {
     let page = Page::read(query.cursor.as_deref(), query.limit)?;
-    let (campaign, before) = (query.campaign_id.map(CampaignId), page.cursor.map(MessageId));
+    let filter = filter_of(
+        tenant,
+        query.campaign_id,
+        None,
+        query.class.as_deref(),
+        query.kind.as_deref(),
+    )?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let found = dead_letters::list(&mut transaction, tenant, campaign, before, page.one_more()).await?;
+    let found = dead_letters::list(&mut transaction, &filter, page.cursor, page.one_more()).await?;
     transaction.commit().await?;
-    reply::ok(&page.of(found, |message| message.id.0).map(MessageView::from))
+    reply::ok(&page.of(found, |letter| letter.id).map(LetterView::from))
 }
 
-/// Tries dead messages again, with all attempts before them. A finished campaign runs again.
+/// Reads one dead letter whole: what happened to it, what was done about it, and what a replay would do now.
+#[utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "dead letters", params(("id" = Uuid, Path)),
+    responses((status = 200, body = LetterStory), (status = 404, description = "No dead letter of that id, or no longer")),
+    security(("api_key" = [])))]
+pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid) -> Answer {
+    let mut transaction = context.app_rw.begin_for(tenant).await?;
+    let story = story(&mut transaction, tenant, id).await;
+    reply::ok(&end(transaction, story).await?)
+}
+
+async fn story(transaction: &mut Transaction, tenant: TenantId, id: Uuid) -> Result<LetterStory, Refused> {
+    let letter = dead_letters::find(transaction, Some(tenant), id).await?;
+    let letter = letter.ok_or(Refused::NotFound("dead letter"))?;
+    let timeline = messages::timeline(transaction, tenant, MessageId(id)).await?;
+    let actions = dead_letters::actions_on(transaction, &letter).await?;
+    let campaign = match letter.campaign {
+        Some(campaign) => campaigns::find(transaction, tenant, campaign).await?,
+        None => None,
+    };
+    Ok(LetterStory {
+        replay_would: replay_would(&letter, campaign.map(|campaign| campaign.standing.state)),
+        letter: letter.into(),
+        timeline: timeline.into_iter().map(HappeningView::from).collect(),
+        actions: actions.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// Says what a replay of a letter would do now.
+fn replay_would(letter: &Letter, campaign: Option<CampaignState>) -> &'static str {
+    let is_forced = matches!(replay_of(letter.kind, letter.error_code), Replay::Forced(_));
+    match campaign {
+        Some(CampaignState::Cancelled) => "be refused: the campaign was cancelled",
+        _ if is_forced => "leave it as it is, unless it is forced",
+        _ if letter.event.is_some() => "apply the event again",
+        Some(CampaignState::Paused) => "plan it again; it goes out once the campaign is resumed",
+        Some(CampaignState::Finished) => {
+            "plan it again at once, and let the campaign run until it is through"
+        }
+        _ => "plan it again at once, with all attempts before it",
+    }
+}
+
+/// Tries dead letters again, with all attempts before them. A finished campaign runs again. Only what is safe to repeat, unless
+/// forced; `dry_run` tells what would happen.
 #[utoipa::path(post, path = "/v1/dead-letters/replay", tag = "dead letters", request_body = ReplayBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
-    responses((status = 200, body = Replayed), (status = 422, description = "A value cannot be taken")),
+    responses((status = 200, body = Replayed), (status = 404, description = "There is no such campaign"),
+        (status = 409, description = "The campaign was cancelled"), (status = 422, description = "A value cannot be taken")),
     security(("api_key" = [])))]
 pub(in crate::api) async fn replay(
     context: Context,
-    tenant: TenantId,
+    caller: Caller,
     key: Option<String>,
     body: Json<ReplayBody>,
 ) -> Answer {
     let Json { value, sha256 } = body;
-    let first = match Once::begin(&context, tenant, key, "POST /v1/dead-letters/replay", sha256).await? {
+    let first = match Once::begin(
+        &context,
+        caller.tenant,
+        key,
+        "POST /v1/dead-letters/replay",
+        sha256,
+    )
+    .await?
+    {
         Once::First(first) => first,
         Once::Repeated(answer) => return Ok(answer),
     };
     // Moved in transactions of their own, which repeat harmlessly should the answer's own not come to its end.
-    match replay_all(&context.app_rw, tenant, value).await {
+    match replay_all(&context, &caller, value).await {
         Ok(replayed) => first.answer(StatusCode::OK, &replayed).await,
         Err(refused) => Err(undo(first.transaction, refused).await.into()),
     }
 }
 
-/// Gives up on dead messages: they become `failed`.
+/// Gives up on dead letters for good, with a reason that is kept: messages become `failed`.
 #[utoipa::path(post, path = "/v1/dead-letters/purge", tag = "dead letters", request_body = PurgeBody,
-    responses((status = 200, body = Purged), (status = 422, description = "Nothing was said, or too many were named")),
+    responses((status = 200, body = Purged),
+        (status = 422, description = "No reason was given, nothing was named, or too many were")),
     security(("api_key" = [])))]
-pub(in crate::api) async fn purge(context: Context, tenant: TenantId, body: Json<PurgeBody>) -> Answer {
-    reply::ok(&purge_all(&context.app_rw, tenant, body.value).await?)
+pub(in crate::api) async fn purge(context: Context, caller: Caller, body: Json<PurgeBody>) -> Answer {
+    reply::ok(&purge_all(&context, &caller, body.value).await?)
 }
 
-async fn replay_all(database: &Database, tenant: TenantId, body: ReplayBody) -> Result<Replayed, Refused> {
-    let filter = filter(body.campaign_id, body.ids)?;
-    let asked = filter.ids.as_ref().map_or(0, Vec::len);
-    let what = Burial::Replay { force: body.force };
-    let done = dead_letters::bury(database, tenant, &filter, what).await?;
-    let asked = i64::try_from(asked).unwrap_or(i64::MAX);
+async fn replay_all(context: &Context, caller: &Caller, body: ReplayBody) -> Result<Replayed, Refused> {
+    let action = Action::Replay { force: body.force };
+    let (class, kind) = (body.class.as_deref(), body.kind.as_deref());
+    let filter = filter_of(caller.tenant, body.campaign_id, body.ids, class, kind)?;
+    refuse_cancelled(context, &filter).await?;
+    let reason = reason_of(body.reason, action)?;
+    let done = run(context, caller, &filter, action, reason, body.dry_run).await?;
     Ok(Replayed {
         replayed: done.moved,
-        skipped: done.skipped.max(asked - done.moved),
+        skipped: done.skipped(),
+        reasons: reasons(&done),
+        dry_run: body.dry_run,
     })
 }
 
-async fn purge_all(database: &Database, tenant: TenantId, body: PurgeBody) -> Result<Purged, Refused> {
-    if body.campaign_id.is_none() && body.ids.is_none() {
-        return Err(Refused::invalid("ids", "say which: ids, or a campaign_id"));
+async fn purge_all(context: &Context, caller: &Caller, body: PurgeBody) -> Result<Purged, Refused> {
+    let says_which =
+        body.campaign_id.is_some() || body.ids.is_some() || body.class.is_some() || body.kind.is_some();
+    if !says_which {
+        return Err(Refused::invalid(
+            "ids",
+            "say which: ids, a campaign_id, a class or a kind",
+        ));
     }
-    let filter = filter(body.campaign_id, body.ids)?;
-    let done = dead_letters::bury(database, tenant, &filter, Burial::Purge).await?;
-    Ok(Purged { purged: done.moved })
+    let (class, kind) = (body.class.as_deref(), body.kind.as_deref());
+    let filter = filter_of(caller.tenant, body.campaign_id, body.ids, class, kind)?;
+    let reason = reason_of(body.reason, Action::Purge)?;
+    let done = run(context, caller, &filter, Action::Purge, reason, body.dry_run).await?;
+    Ok(Purged {
+        purged: done.moved,
+        skipped: done.skipped(),
+        dry_run: body.dry_run,
+    })
 }
 
-fn filter(campaign: Option<Uuid>, ids: Option<Vec<Uuid>>) -> Result<DeadFilter, Refused> {
-    let ids = ids.map(|mut ids| {
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    });
-    if ids.as_ref().is_some_and(|ids| ids.len() > MOST_IDS) {
-        return Err(Refused::invalid("ids", format!("at most {MOST_IDS}")));
+/// A cancelled campaign's letters stay dead, whatever their errors: say so at once.
+async fn refuse_cancelled(context: &Context, filter: &LetterFilter) -> Result<(), Refused> {
+    let (Some(tenant), Some(campaign)) = (filter.tenant, filter.campaign) else {
+        return Ok(());
+    };
+    let mut transaction = context.app_rw.begin_for(tenant).await?;
+    let found = campaigns::find(&mut transaction, tenant, campaign).await?;
+    transaction.rollback().await?;
+    match found.map(|campaign| campaign.standing.reopen()) {
+        None => Err(Refused::NotFound("campaign")),
+        Some(Err(refused)) => Err(refused.into()),
+        Some(Ok(_)) => Ok(()),
     }
-    Ok(DeadFilter {
-        campaign: campaign.map(CampaignId),
-        ids: ids.map(|ids| ids.into_iter().map(MessageId).collect()),
-    })
+}
+
+async fn run(
+    context: &Context,
+    caller: &Caller,
+    filter: &LetterFilter,
+    action: Action,
+    reason: String,
+    dry_run: bool,
+) -> Result<Done, Refused> {
+    let mut done = if dry_run {
+        all_letters::weigh(&context.app_rw, filter, action).await?
+    } else {
+        let order = Order {
+            operation: Uuid::now_v7(),
+            action,
+            by: format!("API key {}", caller.key),
+            reason,
+        };
+        // A tenant's letters are messages and events; the broker's deliveries are the operators'.
+        all_letters::act(&context.app_rw, None, filter, &order, &mut |_| {})
+            .await
+            .map_err(|error| match error {
+                ActionFailed::Storage(error) => error,
+                ActionFailed::Broker(error) => StorageError::Unavailable(error.to_string()),
+            })?
+    };
+    let asked = filter.ids.as_ref().map_or(0, Vec::len);
+    let asked = i64::try_from(asked).unwrap_or(i64::MAX);
+    done.gone += (asked - done.moved - done.skipped()).max(0);
+    Ok(done)
 }
