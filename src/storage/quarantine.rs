@@ -136,7 +136,13 @@ impl Quarantines {
         let mut left = Vec::with_capacity(all.len());
         for found in all {
             if found.is_over {
-                release(&self.database, found.tenant, Actor::Worker, "the quarantine's time is over").await?;
+                release(
+                    &self.database,
+                    found.tenant,
+                    Actor::Worker,
+                    "the quarantine's time is over",
+                )
+                .await?;
                 tracing::info!(tenant.id = %found.tenant, "the quarantine's time is over: the tenant is tried again");
             } else {
                 left.push(self.row(found));
@@ -194,7 +200,13 @@ async fn campaigns_of(
 /// # Errors
 /// What the database says.
 pub async fn release_now(database: &Database, tenant: TenantId) -> Result<Released, StorageError> {
-    release(database, tenant, Actor::Operator, "an operator released the tenant").await
+    release(
+        database,
+        tenant,
+        Actor::Operator,
+        "an operator released the tenant",
+    )
+    .await
 }
 
 /// Ends a tenant's quarantine; the campaigns that it paused run again, those paused for another reason do not.
