@@ -1,7 +1,7 @@
 //! The only place where parts are joined: settings in, a running server out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_rt::System;
 use actors::node::{Node, Ports, Settings};
@@ -21,6 +21,7 @@ use crate::planner::Planner;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
 use crate::storage::nonces::Nonces;
+use crate::storage::quarantine::Quarantines;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
@@ -112,6 +113,11 @@ impl Worker {
                 base.app_system.clone(),
                 base.senders.clone(),
             )),
+            quarantine: Arc::new(Quarantines {
+                database: base.app_system.clone(),
+                partitions: pipeline.partitions,
+                first: Duration::from_millis(pipeline.quarantine_first_ms),
+            }),
         };
         let settings = Settings {
             claim_deadline: Duration::from_millis(pipeline.claim_deadline_ms),
@@ -147,11 +153,14 @@ impl Worker {
         }
     }
 
+    /// Takes nothing in any more, finishes what is in flight, hands every partition over; all of it within a time.
     async fn stop(mut self, within: Duration) {
+        let end = Instant::now() + within;
         self.membership.leave();
         self.stop.cancel();
         while self.consuming.join_next().await.is_some() {}
-        let drained = self.node.shutdown(within).await;
+        let left = end.saturating_duration_since(Instant::now());
+        let drained = self.node.shutdown(left).await;
         tracing::info!(in_flight_left = drained.in_flight_left, "the actors have stopped");
     }
 }
@@ -220,21 +229,22 @@ async fn run(
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
     let context = context(&config, &base, worker.as_ref(), registry)?;
-    let drain = Duration::from_secs(config.http.drain_seconds);
-    let served = api::serve(
-        context,
-        has(RoleOfProcess::Api),
-        webhooks,
-        public,
-        internal,
-        stop.clone(),
-        drain,
-    );
-    tasks.spawn(served);
+    let stopping = context.stopping.clone();
+    let closing = api::Closing {
+        stop: stop.clone(),
+        drain: Duration::from_secs(config.http.drain_seconds),
+        gone: gone.clone(),
+    };
+    let listeners = (public, internal);
+    let (outside, inside) = api::serve(context, has(RoleOfProcess::Api), webhooks, listeners, closing);
+    tasks.spawn(outside);
+    let inside = tokio::spawn(inside);
     tracing::info!(public = %addresses.public, internal = %addresses.internal, node = name, "serving");
     started(addresses)?;
     let ended = until_the_end(&mut tasks, worker.as_mut(), &mut membership).await;
     tracing::info!("stopping: no new work, finishing what is in flight");
+    // In this order: not ready; then requests and the planner end; then the partitions are handed over; health and metrics last.
+    stopping.cancel();
     stop.cancel();
     while tasks.join_next().await.is_some() {}
     if let Some(worker) = worker {
@@ -243,6 +253,9 @@ async fn run(
             .await;
     }
     gone.cancel();
+    if let Err(error) = inside.await {
+        tracing::warn!(%error, "the internal listener failed");
+    }
     // It may be what ended.
     if !membership.is_finished() {
         let _ = membership.await;
@@ -280,7 +293,7 @@ async fn join(
     Ok(membership)
 }
 
-/// Waits until the process is told to stop, or a part of it ends that should not have.
+/// Waits until the process is told to stop (a second time changes nothing: the signals stay caught), or a part of it ends that should not have.
 async fn until_the_end(
     tasks: &mut JoinSet<()>,
     worker: Option<&mut Worker>,
@@ -359,6 +372,7 @@ fn context(
         admin_key: Arc::new(Secret::read(&config.admin.key_file, "admin.key_file")?),
         metrics: Metrics::new(registry),
         tenants: worker.map(|worker| worker.tenants.clone()),
+        stopping: CancellationToken::new(),
         known_keys: api::KnownKeys::default(),
         progress: api::campaigns::LiveProgress::start(base.app_system.clone()),
     })

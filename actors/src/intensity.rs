@@ -31,6 +31,13 @@ impl Intensity {
         self.failures.len() > self.most
     }
 
+    /// Tells whether the window is empty.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.failures
+            .iter()
+            .all(|failure| now.saturating_duration_since(*failure) >= self.window)
+    }
+
     /// Forgets all failures.
     pub(crate) fn clear(&mut self) {
         self.failures.clear();
@@ -50,5 +57,7 @@ mod tests {
         assert!(!intensity.exceeded_at(at(30)));
         assert!(!intensity.exceeded_at(at(61)));
         assert!(intensity.exceeded_at(at(62)));
+        assert!(!intensity.is_quiet(at(121)));
+        assert!(intensity.is_quiet(at(122)));
     }
 }

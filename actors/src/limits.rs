@@ -69,8 +69,29 @@ pub const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
 pub const ESCALATIONS_MOST: usize = 3;
 /// The window of [`ESCALATIONS_MOST`].
 pub const ESCALATION_WINDOW: Duration = Duration::from_secs(600);
-/// How long a quarantine lasts on this node before the tenant's actors are tried again.
-pub const QUARANTINE_LASTS: Duration = Duration::from_secs(300);
+/// Failures in a row, without one message served well between them, beyond which a cell's tenant decides. More than one
+/// message's poison, so that a single one never gets there.
+pub const FRUITLESS_MOST: u32 = 5;
+/// Escalations of cells that served nothing well, in [`FRUITLESS_WINDOW`], that put a tenant in quarantine.
+pub const FRUITLESS_ESCALATIONS_MOST: usize = 2;
+/// The window of [`FRUITLESS_ESCALATIONS_MOST`].
+pub const FRUITLESS_WINDOW: Duration = Duration::from_secs(60);
+/// Actors of a tenant that may be gone without a word in [`INTENSITY_WINDOW`]; each costs the tenant all three.
+pub const VANISHINGS_MOST: usize = 3;
+/// How often each thread of actors says that it is alive.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// Silence of a thread of actors after which the process is not ready.
+pub const SILENT_NOT_READY: Duration = Duration::from_secs(10);
+/// Silence of a thread of actors after which the process ends itself, so that another node takes over.
+pub const SILENT_ENDS_PROCESS: Duration = Duration::from_secs(30);
+/// How often the rows of quarantined tenants are looked at.
+pub const QUARANTINE_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest text of an error that is kept with a quarantine, in bytes.
+pub const QUARANTINE_ERROR_LONGEST: usize = 2_000;
+/// Quarantined tenants that the metrics name.
+pub const QUARANTINED_NAMED_MOST: usize = 100;
+/// Tenants of a kind of actor whose depth the metrics name.
+pub const DEEPEST_NAMED_MOST: usize = 5;
 /// The first wait before a cell is restarted.
 pub const RESTART_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait before a cell is restarted.
@@ -86,7 +107,18 @@ pub const RECOVERIES_MOST: usize = 16;
 /// How often a delivery is handed in again whose cell lost it.
 pub const REDELIVERIES_MOST: u32 = 5;
 
+// What is *told* to an actor needs no permit, because it follows from what is bounded. To `SendQueue`: permits and leases,
+// one per number with ids inside; claims, refusals and lost proposals, each of attempts in flight; one `Landed`; ticks, while it
+// works. To `BillingCounter`: proposals and events of attempts in flight; the end of the one call, one reading of the
+// head. To `RateLimiter`: one wish and one timer per number; throttles of attempts in flight. So an inbox holds no more
+// than the room at its gate and a few per attempt in flight: `actors/tests/actors/bounds.rs` looks.
+const _: () = assert!(IN_FLIGHT_MOST <= BILLING_QUEUE_MOST);
+const _: () = assert!(SENDERS_MOST <= SEND_QUEUE_MOST);
 const _: () = assert!(WAIT_LONGEST.as_millis() < DELIVER_LONGEST.as_millis());
+const _: () = assert!(POISON_TRIES < FRUITLESS_MOST);
+const _: () = assert!(SILENT_NOT_READY.as_millis() < SILENT_ENDS_PROCESS.as_millis());
+// A delivery whose actors vanish is handed in again until its tenant is in quarantine, and not given up before.
+const _: () = assert!(VANISHINGS_MOST + 1 < REDELIVERIES_MOST as usize);
 const _: () = assert!(LEASE_MOST <= CLAIMS_PER_COMMIT_MOST);
 const _: () = assert!(CLAIMS_PER_COMMIT_MOST <= IN_FLIGHT_MOST);
 const _: () = assert!(IN_FLIGHT_MOST <= SEND_QUEUE_MOST);

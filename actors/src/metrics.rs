@@ -1,20 +1,19 @@
 //! The metrics of this crate. They are touched through the methods here only, so that labels cannot drift.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
+use domain::ids::TenantId;
 use domain::meta_error::ErrorClass;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::gate::Gate;
 use crate::sending_metrics::SendingMetrics;
+use crate::sights::{Sights, Watched};
 
 /// Which child of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,8 +109,18 @@ pub struct Metrics {
     meta_call: Histogram,
     in_flight: Gauge,
     partitions: Gauge,
-    gates: Gates,
+    escalations: Family<KindLabel, Counter>,
+    quarantines: Counter,
+    sights: Sights,
     pub(crate) sending: SendingMetrics,
+}
+
+/// How many tenants are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TenantCounts {
+    pub(crate) active: usize,
+    pub(crate) restarting: usize,
+    pub(crate) parked: usize,
 }
 
 impl Metrics {
@@ -119,7 +128,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let malote = registry.sub_registry_with_prefix("malote");
         let metrics = Self::new(SendingMetrics::register(malote));
-        malote.register_collector(Box::new(metrics.gates.clone()));
+        malote.register_collector(Box::new(metrics.sights.clone()));
         malote.register(
             "actor_time_in_mailbox_seconds",
             "Time of a message between being sent and being handled",
@@ -136,8 +145,18 @@ impl Metrics {
             metrics.restarts.clone(),
         );
         malote.register(
+            "actor_escalations",
+            "Actors that failed too often and asked their tenant to decide",
+            metrics.escalations.clone(),
+        );
+        malote.register(
+            "quarantines",
+            "Tenants that this node put into quarantine",
+            metrics.quarantines.clone(),
+        );
+        malote.register(
             "tenants",
-            "Tenants with actors on this node",
+            "Tenants of this node's partitions that have actors or are in quarantine",
             metrics.tenants.clone(),
         );
         malote.register(
@@ -173,7 +192,9 @@ impl Metrics {
             meta_call: Histogram::new(exponential_buckets(0.005, 2.0, 13)),
             in_flight: Gauge::default(),
             partitions: Gauge::default(),
-            gates: Gates::default(),
+            escalations: Family::default(),
+            quarantines: Counter::default(),
+            sights: Sights::default(),
             sending,
         };
         metrics.show_zeros();
@@ -182,22 +203,19 @@ impl Metrics {
 
     fn show_zeros(&self) {
         for kind in Kind::ALL.map(Kind::as_str) {
+            drop(self.escalations.get_or_create(&KindLabel { kind }));
             drop(self.in_mailbox.get_or_create(&KindLabel { kind }));
             drop(self.handler.get_or_create(&KindLabel { kind }));
             for cause in Cause::ALL.map(Cause::as_str) {
                 drop(self.restarts.get_or_create(&RestartLabels { kind, cause }));
             }
         }
-        self.tenants_now(0, 0, 0);
+        self.tenants_now(TenantCounts::default(), Vec::new());
     }
 
-    /// Shows the gate's depth for as long as the gate lives.
-    pub(crate) fn watch(&self, gate: &Arc<Gate>) {
-        let mut gates = self.gates.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if gates.len() == gates.capacity() {
-            gates.retain(|gate| gate.strong_count() > 0);
-        }
-        gates.push(Arc::downgrade(gate));
+    /// Looks at a tenant's actors for as long as they live.
+    pub(crate) fn watch(&self, watched: Weak<dyn Watched>) {
+        self.sights.watch(watched);
     }
 
     /// Records that a message was handled.
@@ -215,13 +233,26 @@ impl Metrics {
         self.restarts.get_or_create(&RestartLabels { kind, cause }).inc();
     }
 
-    /// Shows how many tenants are in which state.
-    pub(crate) fn tenants_now(&self, active: usize, restarting: usize, quarantined: usize) {
+    /// Counts an actor that asked its tenant to decide.
+    pub(crate) fn escalated(&self, kind: Kind) {
+        let kind = kind.as_str();
+        self.escalations.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts a tenant that was put into quarantine.
+    pub(crate) fn quarantined(&self) {
+        self.quarantines.inc();
+    }
+
+    /// Shows how many tenants are in which state, and who is in quarantine.
+    pub(crate) fn tenants_now(&self, counts: TenantCounts, quarantined: Vec<TenantId>) {
         let states = [
-            ("active", active),
-            ("restarting", restarting),
-            ("quarantined", quarantined),
+            ("active", counts.active),
+            ("restarting", counts.restarting),
+            ("parked", counts.parked),
+            ("quarantined", quarantined.len()),
         ];
+        self.sights.quarantined_now(quarantined);
         for (state, count) in states {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.tenants.get_or_create(&StateLabel { state }).set(count);
@@ -257,38 +288,6 @@ impl Metrics {
     }
 }
 
-/// Walks the gates when somebody looks.
-#[derive(Clone, Debug, Default)]
-struct Gates(Arc<Mutex<Vec<Weak<Gate>>>>);
-
-impl Gates {
-    /// Gives the sum and the greatest of the depths of one kind.
-    fn depths(&self, kind: Kind) -> (u64, u64) {
-        let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gates
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|gate| gate.kind() == kind)
-            .map(|gate| u64::try_from(gate.depth()).unwrap_or(u64::MAX))
-            .fold((0, 0), |(sum, most), depth| (sum + depth, most.max(depth)))
-    }
-}
-
-impl Collector for Gates {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "Work inside an actor: in its mailbox or admitted and not finished";
-        let mut depths = encoder.encode_descriptor("actor_queue_depth", help, None, MetricType::Gauge)?;
-        for kind in Kind::ALL {
-            let (sum, most) = self.depths(kind);
-            for (stat, value) in [("sum", sum), ("max", most)] {
-                let labels = [("kind", kind.as_str()), ("stat", stat)];
-                ConstGauge::new(value).encode(depths.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +305,11 @@ mod tests {
             "malote_actor_handler_seconds_count",
             "malote_actor_restarts_total{kind=\"rate_limiter\",cause=\"panic\"} 0",
             "malote_tenants{state=\"quarantined\"} 0",
+            "malote_tenants{state=\"parked\"} 0",
+            "malote_actor_oldest_waiting_seconds{kind=\"send_queue\"} 0.0",
+            "malote_actor_gate_waiters{kind=\"billing_counter\"} 0",
+            "malote_actor_escalations_total{kind=\"send_queue\"} 0",
+            "malote_quarantines_total 0",
             "malote_messages_settled_total{verdict=\"accepted\",class=\"none\"} 1",
             "malote_meta_call_seconds_count 0",
             "malote_messages_in_flight 0",

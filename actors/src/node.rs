@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::limits::RECOVERIES_MOST;
 use crate::metrics::Metrics;
-use crate::ports::{Ledger, LimiterStore, Messages, Meta};
+use crate::ports::{Ledger, LimiterStore, Messages, Meta, Quarantine};
 use crate::tenant::Shared;
 use crate::tenants::Tenants;
+use crate::watchdog::{Silence, Watchdog};
 
 /// The world as actors know it.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Ports {
     pub meta: Arc<dyn Meta>,
     /// Where limiters keep their state.
     pub limiter: Arc<dyn LimiterStore>,
+    /// Where quarantines are kept.
+    pub quarantine: Arc<dyn Quarantine>,
 }
 
 /// What an installation may choose.
@@ -65,6 +68,7 @@ pub struct Drained {
 pub struct Node {
     tenants: Tenants,
     arbiters: Vec<Arbiter>,
+    watchdog: Option<Watchdog>,
 }
 
 impl Node {
@@ -77,6 +81,12 @@ impl Node {
             })
             .collect();
         let mut handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
+        let silence = Silence::default();
+        let watchdog = (!handles.is_empty())
+            .then(|| Watchdog::start(&handles, runtime.handle(), &silence))
+            .transpose()
+            .inspect_err(|error| tracing::error!(%error, "nobody watches the actors' threads"))
+            .unwrap_or_default();
         if handles.is_empty() {
             handles.push(Arbiter::current());
         }
@@ -92,12 +102,17 @@ impl Node {
             clock,
             health: Arc::new(health),
             notices,
+            silence,
             #[cfg(feature = "fault-injection")]
             faults: crate::faults::Faults::default(),
         };
         let tenants = Tenants::new(shared, handles);
         drop(runtime.spawn(tenants.attend(noticed)));
-        Self { tenants, arbiters }
+        Self {
+            tenants,
+            arbiters,
+            watchdog,
+        }
     }
 
     /// Gives the handle to this node's tenants.
@@ -108,6 +123,8 @@ impl Node {
     /// Lets nothing in any more, waits for what is in flight and stops all actors.
     pub async fn shutdown(self, within: Duration) -> Drained {
         let in_flight_left = self.tenants.stop(within).await;
+        // Whoever is stopped is silent.
+        drop(self.watchdog);
         for arbiter in &self.arbiters {
             arbiter.stop();
         }

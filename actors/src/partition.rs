@@ -5,76 +5,59 @@ use std::sync::Arc;
 
 use domain::ids::TenantId;
 use domain::partition::Epoch;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::limits::QUARANTINE_LASTS;
+use crate::intensity::Intensity;
+use crate::limits::{INTENSITY_WINDOW, VANISHINGS_MOST};
 use crate::tenant::Identity;
 use crate::tenant::supervisor::TenantHandle;
-
-/// A tenant on this node.
-pub(crate) enum Entry {
-    /// Its actors run.
-    Active(Arc<TenantHandle>),
-    /// Its actors kept failing and are stopped.
-    Quarantined {
-        reason: String,
-        since: Timestamp,
-        until: Instant,
-    },
-}
 
 /// A partition from grant to revocation.
 pub(crate) struct OwnedPartition {
     pub(crate) epoch: Epoch,
+    pub(crate) granted_at: Instant,
     /// Being handed over: nothing new gets in.
     pub(crate) frozen: bool,
-    pub(crate) tenants: HashMap<TenantId, Entry>,
+    /// Tenants whose actors run.
+    pub(crate) tenants: HashMap<TenantId, Arc<TenantHandle>>,
+    /// How often a tenant's actors were gone without a word, which outlives each of them.
+    vanishings: HashMap<TenantId, Intensity>,
 }
 
 impl OwnedPartition {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
+            granted_at: Instant::now(),
             frozen: false,
             tenants: HashMap::new(),
+            vanishings: HashMap::new(),
         }
-    }
-
-    /// Gives the tenants whose actors run.
-    pub(crate) fn active(&self) -> impl Iterator<Item = &Arc<TenantHandle>> {
-        self.tenants.values().filter_map(|entry| match entry {
-            Entry::Active(handle) => Some(handle),
-            Entry::Quarantined { .. } => None,
-        })
     }
 
     /// Takes out the very incarnation of a tenant, unless another one has taken its place.
     pub(crate) fn take(&mut self, identity: &Arc<Identity>) -> Option<Arc<TenantHandle>> {
-        let Some(Entry::Active(handle)) = self.tenants.get(&identity.tenant) else {
-            return None;
-        };
+        let handle = self.tenants.get(&identity.tenant)?;
         if !Arc::ptr_eq(&handle.world.identity, identity) {
             return None;
         }
-        let handle = handle.clone();
-        self.tenants.remove(&identity.tenant);
-        Some(handle)
+        self.tenants.remove(&identity.tenant)
     }
 
-    /// Puts a tenant in quarantine.
-    pub(crate) fn quarantine(&mut self, tenant: TenantId, reason: String, since: Timestamp) {
-        let until = Instant::now() + QUARANTINE_LASTS;
-        let entry = Entry::Quarantined { reason, since, until };
-        self.tenants.insert(tenant, entry);
+    /// Counts that an actor of the tenant was gone without a word; tells whether that is once too often.
+    pub(crate) fn vanished(&mut self, tenant: TenantId) -> bool {
+        let known = self.vanishings.entry(tenant);
+        let known = known.or_insert_with(|| Intensity::new(VANISHINGS_MOST, INTENSITY_WINDOW));
+        let exceeded = known.exceeded_at(Instant::now());
+        if exceeded {
+            self.vanishings.remove(&tenant);
+        }
+        exceeded
     }
 
-    /// Lets tenants try again whose quarantine is over.
-    pub(crate) fn release(&mut self) {
+    /// Forgets what is long over.
+    pub(crate) fn forget(&mut self) {
         let now = Instant::now();
-        self.tenants.retain(|_, entry| match entry {
-            Entry::Active(_) => true,
-            Entry::Quarantined { until, .. } => *until > now,
-        });
+        self.vanishings.retain(|_, known| !known.is_quiet(now));
     }
 }

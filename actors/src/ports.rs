@@ -17,6 +17,8 @@ use domain::unknown::{SettledBy, UnknownCause};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+pub use crate::quarantine::{Quarantine, QuarantineRow, QuarantineWish};
+
 /// What every port answers with.
 pub type Answer<T> = BoxFuture<'static, T>;
 

@@ -12,7 +12,6 @@ use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use domain::retry::HELD_DELAY;
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
@@ -22,12 +21,13 @@ use crate::limits::{
     DELIVER_LONGEST, EVENTS_PER_COMMIT_MOST, FAST_ROOM, GIVE_BACK_DELAY, REDELIVERIES_MOST, SEND_QUEUE_MOST,
 };
 use crate::metrics::{Cause, Kind};
-use crate::partition::{Entry, OwnedPartition};
+use crate::partition::OwnedPartition;
+use crate::ports::{QuarantineRow, Unavailable};
 use crate::registry::{Door, Registry, stop_all};
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::receipt::Receipt;
 use crate::tenant::send_queue::SendMessage;
-use crate::tenant::supervisor::TenantHandle;
+use crate::tenant::supervisor::{Standing, TenantHandle};
 use crate::tenant::{Notice, Shared, World, give_back};
 
 /// Work for one tenant, as a delivery brings it.
@@ -60,19 +60,14 @@ pub enum DeliverError {
 }
 
 /// How a tenant on this node fares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenantState {
     /// Its actors work.
     Active,
     /// At least one of its actors is recovering.
     Restarting,
-    /// Its actors kept failing and are stopped.
-    Quarantined {
-        /// What failed last.
-        reason: String,
-        /// Since when.
-        since: Timestamp,
-    },
+    /// At least one of its actors failed too often and waits for a decision.
+    Parked,
 }
 
 /// One tenant on this node.
@@ -164,46 +159,57 @@ impl Tenants {
         {
             let mut partitions = self.0.partitions();
             if let Some(owned) = partitions.get_mut(&partition) {
-                owned.release();
+                owned.forget();
                 let longest = self.0.shared.settings.passivate_after;
-                owned.tenants.retain(|_, entry| match entry {
-                    Entry::Active(handle) if handle.retire_if_idle(longest) => {
-                        retired.push(handle.clone());
-                        false
-                    }
-                    Entry::Active(handle) => {
-                        ticked.push(handle.clone());
-                        true
-                    }
-                    Entry::Quarantined { .. } => true,
-                });
+                retired.extend(
+                    owned
+                        .tenants
+                        .extract_if(|_, handle| handle.retire_if_idle(longest)),
+                );
+                ticked.extend(owned.tenants.values().cloned());
             }
             self.0.count(&partitions);
         }
-        retired.iter().for_each(|handle| handle.stop());
+        retired.iter().for_each(|(_, handle)| handle.stop());
         ticked.iter().for_each(|handle| handle.tick());
+        let inner = self.0.clone();
+        drop(
+            self.0
+                .shared
+                .runtime
+                .spawn(async move { inner.look_if_due().await }),
+        );
     }
 
-    /// Lets a tenant in quarantine try again with its next work. Its campaigns stay paused until somebody resumes them.
-    /// Tells whether it was in quarantine.
-    pub fn release(&self, tenant: TenantId) -> bool {
-        let mut partitions = self.0.partitions();
-        let released = partitions.values_mut().any(|owned| {
-            let quarantined = matches!(owned.tenants.get(&tenant), Some(Entry::Quarantined { .. }));
-            quarantined && owned.tenants.remove(&tenant).is_some()
-        });
-        self.0.count(&partitions);
-        released
+    /// Reads the rows of quarantines now: what they say counts here from then on. It does within a second anyway.
+    ///
+    /// # Errors
+    /// The rows could not be read; nothing is changed here.
+    pub async fn look_at_quarantines(&self) -> Result<(), Unavailable> {
+        self.0.look().await
     }
 
-    /// Gives all tenants that have actors here, or are in quarantine.
+    /// Tells how long nothing was heard of the most silent thread of actors; see [`crate::limits::SILENT_NOT_READY`].
+    pub fn silent_for(&self) -> Duration {
+        self.0.shared.silence.lasts()
+    }
+
+    /// Gives the tenants of this node's partitions that are in quarantine, as far as it knows.
+    pub fn quarantined(&self) -> Vec<QuarantineRow> {
+        let partitions = self.0.partitions();
+        let quarantines = self.0.quarantines();
+        let held = quarantines.of(|partition| partitions.contains_key(&partition));
+        held.into_iter().cloned().collect()
+    }
+
+    /// Gives all tenants that have actors here.
     pub fn status(&self) -> Vec<TenantStatus> {
         let partitions = self.0.partitions();
         let tenants = partitions
             .iter()
             .flat_map(|(partition, owned)| owned.tenants.iter().map(|known| (*partition, known)));
         tenants
-            .map(|(partition, (tenant, entry))| status_of(partition, *tenant, entry))
+            .map(|(partition, (tenant, handle))| status_of(partition, *tenant, handle))
             .collect()
     }
 
@@ -241,6 +247,7 @@ impl Tenants {
     }
 
     async fn hand_in(&self, partition: Partition, tenant: TenantId, work: &Work) -> Result<(), DeliverError> {
+        self.0.look_first(partition).await;
         let mut losses = 0;
         loop {
             let handle = match self.0.door(partition, tenant)? {
@@ -333,20 +340,16 @@ async fn drain(handles: &[Arc<TenantHandle>], within: Duration) {
     }
 }
 
-fn status_of(partition: Partition, tenant: TenantId, entry: &Entry) -> TenantStatus {
-    let (state, depth) = match entry {
-        Entry::Active(handle) if handle.is_restarting() => (TenantState::Restarting, handle.depth()),
-        Entry::Active(handle) => (TenantState::Active, handle.depth()),
-        Entry::Quarantined { reason, since, .. } => {
-            let (reason, since) = (reason.clone(), *since);
-            (TenantState::Quarantined { reason, since }, 0)
-        }
-    };
+fn status_of(partition: Partition, tenant: TenantId, handle: &TenantHandle) -> TenantStatus {
     TenantStatus {
         tenant,
         partition,
-        state,
-        depth,
+        state: match handle.standing() {
+            Standing::Working => TenantState::Active,
+            Standing::Restarting => TenantState::Restarting,
+            Standing::Parked => TenantState::Parked,
+        },
+        depth: handle.depth(),
     }
 }
 

@@ -29,6 +29,7 @@ pub mod partition;
 pub mod period;
 pub mod plan;
 pub mod progress;
+pub mod quarantine;
 pub mod rate_limit;
 pub mod rating;
 pub mod recipient;

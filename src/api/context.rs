@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actors::tenants::Tenants;
+use tokio_util::sync::CancellationToken;
 
 use super::authentication::KnownKeys;
 use super::campaigns::LiveProgress;
@@ -31,6 +32,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// The actors of this process, if it runs any.
     pub tenants: Option<Tenants>,
+    /// Cancelled when the process begins to stop: from then on it is not ready.
+    pub stopping: CancellationToken,
     /// Keys that were shown a moment ago.
     pub known_keys: KnownKeys,
     /// The campaigns that somebody watches.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use actors::limits::SILENT_NOT_READY;
+use actors::tenants::Tenants;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -32,7 +34,7 @@ pub(super) struct Readiness {
     schema_version: Option<i32>,
     /// The oldest schema with which this program works.
     schema_needed: i32,
-    /// Every dependency.
+    /// Every dependency, and this process itself.
     dependencies: Vec<Dependency>,
 }
 
@@ -88,10 +90,15 @@ pub(super) fn live() -> Response {
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
 pub(super) async fn ready(context: &Context, last: &Mutex<Option<(Instant, Readiness)>>) -> Response {
     let mut last = last.lock().await;
-    let readiness = match &*last {
+    let mut readiness = match &*last {
         Some((asked_at, known)) if asked_at.elapsed() < READINESS_BELIEVED_FOR => known.clone(),
         _ => last.insert((Instant::now(), ask(context).await)).1.clone(),
     };
+    drop(last);
+    readiness.dependencies.push(process(context));
+    if readiness.dependencies.iter().any(|one| one.needed && !one.ok) {
+        readiness.status = "not ready";
+    }
     let status = match readiness.status {
         "ready" => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -113,13 +120,29 @@ async fn ask(context: &Context) -> Readiness {
         dependency("redis", false, redis),
         dependency("rabbitmq", false, broker),
     ];
-    let is_ready = dependencies.iter().all(|one| one.ok || !one.needed);
     Readiness {
-        status: if is_ready { "ready" } else { "not ready" },
+        status: "ready",
         schema_version,
         schema_needed: schema::NEEDED,
         dependencies,
     }
+}
+
+/// Tells whether this process does its part: it is not about to stop, and its actors' threads are not blocked.
+fn process(context: &Context) -> Dependency {
+    let silent_for = context
+        .tenants
+        .as_ref()
+        .map(Tenants::silent_for)
+        .unwrap_or_default();
+    let answer = if context.stopping.is_cancelled() {
+        Err("it is stopping".to_owned())
+    } else if silent_for > SILENT_NOT_READY {
+        Err(format!("a thread of actors is blocked for {silent_for:?}"))
+    } else {
+        Ok(())
+    };
+    dependency("process", true, answer)
 }
 
 async fn within<T>(probe: impl Future<Output = Result<T, String>>) -> Result<T, String> {

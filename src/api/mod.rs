@@ -28,4 +28,4 @@ pub mod upload;
 
 pub use authentication::KnownKeys;
 pub use context::Context;
-pub use server::serve;
+pub use server::{Closing, serve};

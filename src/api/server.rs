@@ -16,16 +16,28 @@ use super::{
 use crate::telemetry::Metrics;
 use crate::webhooks::{self, Webhooks};
 
-/// Serves both listeners until `stop`; then finishes the requests under way, for `drain` at most.
-pub async fn serve(
+/// How long requests on the internal listener may take to end; nobody else is served any more by then.
+const INTERNAL_DRAIN: Duration = Duration::from_secs(1);
+
+/// When the listeners close. Each finishes its requests under way.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// Ends the public listener.
+    pub stop: CancellationToken,
+    /// How long its requests may take to end.
+    pub drain: Duration,
+    /// Ends the internal listener, which shows health and metrics until everything else has stopped.
+    pub gone: CancellationToken,
+}
+
+/// Serves the public and the internal listener; gives the two, to be awaited each by itself.
+pub fn serve(
     context: Context,
     has_api: bool,
     webhooks: Option<Webhooks>,
-    public: TcpListener,
-    internal: TcpListener,
-    stop: CancellationToken,
-    drain: Duration,
-) {
+    (public, internal): (TcpListener, TcpListener),
+    closing: Closing,
+) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
     let mut outside = health::routes(&context);
     let mut inside = health::routes(&context).or(metrics(&context)).unify().boxed();
     if has_api {
@@ -36,29 +48,32 @@ pub async fn serve(
         // First: there are more webhooks than anything else.
         outside = webhooks::routes(webhooks).or(outside).unify().boxed();
     }
-    let listening = async {
-        tokio::join!(
-            listen(outside, public, stop.clone()),
-            listen(inside, internal, stop.clone())
-        )
-    };
+    (
+        listen(outside, public, closing.stop, closing.drain),
+        listen(inside, internal, closing.gone, INTERNAL_DRAIN),
+    )
+}
+
+async fn listen(
+    routes: BoxedFilter<(Response,)>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let answered = routes.recover(refuse).unify();
+    let closing = stop.clone();
+    let listening = warp::serve(answered)
+        .incoming(listener)
+        .graceful(async move { closing.cancelled().await })
+        .run();
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
-        _ = listening => {}
+        () = listening => {}
         () = overdue => tracing::warn!(?drain, "requests were still under way and were cut off"),
     }
-}
-
-async fn listen(routes: BoxedFilter<(Response,)>, listener: TcpListener, stop: CancellationToken) {
-    let answered = routes.recover(refuse).unify();
-    warp::serve(answered)
-        .incoming(listener)
-        .graceful(async move { stop.cancelled().await })
-        .run()
-        .await;
 }
 
 fn tenants(context: &Context) -> BoxedFilter<(Response,)> {

@@ -134,6 +134,7 @@ pub struct Pipeline {
     pub queued_for_most_ms: u64,
     pub unapplied_for_most_ms: u64,
     pub passivate_after_ms: u64,
+    pub quarantine_first_ms: u64,
     pub drain_seconds: u64,
     pub history_after_seconds: u64,
 }
@@ -187,6 +188,13 @@ impl Config {
                 "database.pool_size",
                 self.database.pool_size.to_string(),
                 "should be at least 4",
+            );
+        }
+        if pipeline.quarantine_first_ms == 0 {
+            return wrong(
+                "pipeline.quarantine_first_ms",
+                "0".to_owned(),
+                "should be at least 1, or a tenant that keeps failing is tried again without end",
             );
         }
         if pipeline.window_most == 0 {

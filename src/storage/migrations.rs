@@ -36,6 +36,7 @@ pub const ALL: &[Migration] = migrations![
     3 "0003_row_security",
     4 "0004_sending",
     5 "0005_campaign_life",
+    6 "0006_quarantine",
     7 "0007_dead_letters",
     8 "0008_nodes",
     9 "0009_security_events",

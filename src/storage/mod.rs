@@ -33,6 +33,7 @@ pub mod ownership;
 pub mod paces;
 pub mod planning;
 pub mod plans;
+pub mod quarantine;
 pub mod recipients;
 mod redis;
 pub mod reports;

@@ -66,7 +66,7 @@ const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.message
         SELECT single.tenant_id, single.sender_id, NULL::uuid, NULL::json FROM (SELECT DISTINCT tenant_id, sender_id FROM messages
             WHERE due_at <= now() AND due_at IS NOT NULL AND campaign_id IS NULL) single) w
     JOIN senders s ON s.id = w.sender_id
-    JOIN tenants t ON t.id = w.tenant_id
+    JOIN tenants t ON t.id = w.tenant_id AND t.quarantined_at IS NULL
     LEFT JOIN campaign_canaries k ON k.campaign_id = w.campaign_id
     LEFT JOIN (SELECT sender_id, count(*) AS queued FROM messages WHERE queued_at IS NOT NULL GROUP BY sender_id) q
         ON q.sender_id = w.sender_id
@@ -75,7 +75,8 @@ const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.message
 /// The time at which a campaign that starts by itself is called late, in seconds.
 const LATE_AFTER: f64 = 60.0;
 
-/// Lists what may send now: not a campaign whose canary is still being drawn, nor one whose window is closed for everybody.
+/// Lists what may send now: not a campaign whose canary is still being drawn, nor one whose window is closed for everybody. Those of a
+/// tenant in quarantine wait where they are.
 ///
 /// # Errors
 /// What the database says.

@@ -13,6 +13,11 @@ mod limits;
 mod management;
 mod nodes;
 mod pause;
+#[cfg(feature = "fault-injection")]
+mod quarantine;
+mod shutdown;
+#[cfg(feature = "fault-injection")]
+mod supervision;
 mod support;
 mod unknown;
 mod webhooks;

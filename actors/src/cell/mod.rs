@@ -5,6 +5,7 @@
 //! answer is no fault: recoveries and tasks wait for it by themselves.
 
 mod failure;
+mod policy;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -17,17 +18,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::delays::Delays;
+use crate::cell::policy::{Next, RestartPolicy};
 use crate::gate::{Env, Parcel};
-use crate::intensity::Intensity;
-use crate::limits::{
-    CELL_BUDGET, INTENSITY_MOST, INTENSITY_WINDOW, POISON_TRIES, RESTART_FIRST, RESTART_FORGET,
-    RESTART_LONGEST,
-};
+use crate::inbox::Receiver;
+use crate::limits::{CELL_BUDGET, POISON_TRIES};
 use crate::metrics::{Cause, Kind, Metrics};
 
 pub(crate) use crate::cell::failure::{Failure, Fault, panic_text};
@@ -65,25 +62,19 @@ pub(crate) struct Surroundings {
 /// An actor that survives its behaviour.
 pub(crate) struct Cell<B: Behaviour> {
     recipe: B::Recipe,
-    inbox: Option<UnboundedReceiver<Parcel<B::Message>>>,
+    inbox: Option<Receiver<Parcel<B::Message>>>,
     around: Surroundings,
     generation: u64,
     state: Option<B>,
     retries: VecDeque<Env<B::Message>>,
-    intensity: Intensity,
-    delays: Delays,
-    failed_at: Instant,
+    policy: RestartPolicy,
     handled: u32,
     clean: bool,
 }
 
 impl<B: Behaviour> Cell<B> {
     /// Makes a cell that recovers as soon as it is started.
-    pub(crate) fn new(
-        recipe: B::Recipe,
-        inbox: UnboundedReceiver<Parcel<B::Message>>,
-        around: Surroundings,
-    ) -> Self {
+    pub(crate) fn new(recipe: B::Recipe, inbox: Receiver<Parcel<B::Message>>, around: Surroundings) -> Self {
         let generation = around.orders.borrow().generation;
         Self {
             recipe,
@@ -92,9 +83,7 @@ impl<B: Behaviour> Cell<B> {
             generation,
             state: None,
             retries: VecDeque::new(),
-            intensity: Intensity::new(INTENSITY_MOST, INTENSITY_WINDOW),
-            delays: Delays::new(RESTART_FIRST, RESTART_LONGEST),
-            failed_at: Instant::now(),
+            policy: RestartPolicy::new(),
             handled: 0,
             clean: false,
         }
@@ -113,8 +102,7 @@ impl<B: Behaviour> Cell<B> {
             ctx.stop();
         } else if orders.generation > self.generation {
             self.generation = orders.generation;
-            self.intensity.clear();
-            self.delays.reset();
+            self.policy.start_over();
             self.around.metrics.restarted(B::KIND, Cause::Escalation);
             self.recover(ctx, Duration::ZERO);
         } else {
@@ -173,12 +161,14 @@ impl<B: Behaviour> Cell<B> {
             self.retries.push_back(env);
             return;
         };
-        env.leaves_mailbox();
         let (waited, started) = (env.sent_at.elapsed(), Instant::now());
         let outcome = catch_unwind(AssertUnwindSafe(|| state.handle(&mut env.message)));
         self.around.metrics.handled(B::KIND, waited, started.elapsed());
         match outcome {
-            Ok(Ok(())) => self.breathe(ctx),
+            Ok(Ok(())) => {
+                self.policy.served();
+                self.breathe(ctx);
+            }
             Ok(Err(fault)) => self.failed(Failure::Fault(fault), Some(env), ctx),
             Err(panic) => self.failed(Failure::panicked(&*panic), Some(env), ctx),
         }
@@ -207,18 +197,14 @@ impl<B: Behaviour> Cell<B> {
         }
         tracing::warn!(actor = B::KIND.as_str(), reason = %failure.text(), "an actor failed");
         self.around.metrics.restarted(B::KIND, failure.cause());
-        let now = Instant::now();
-        if now.saturating_duration_since(self.failed_at) > RESTART_FORGET {
-            self.delays.reset();
-        }
-        self.failed_at = now;
         let buried = env.is_some_and(|env| self.keep_or_bury(env, &failure.text()));
-        if !buried && self.intensity.exceeded_at(now) {
-            self.report(Report::Escalated(B::KIND, failure.text()));
-            return self.park(ctx);
+        match self.policy.failed(Instant::now(), buried) {
+            Next::Restart(wait) => self.recover(ctx, wait),
+            Next::Escalate { fruitless } => {
+                self.report(Report::Escalated(B::KIND, failure.text(), fruitless));
+                self.park(ctx);
+            }
         }
-        let wait = self.delays.next();
-        self.recover(ctx, wait);
     }
 
     /// Keeps the message for the next incarnation, unless it failed too often. Tells whether it was buried.
@@ -280,20 +266,24 @@ impl<B: Behaviour> Actor for Cell<B> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(mut inbox) = self.inbox.take() {
-            Self::add_stream(
-                futures_util::stream::poll_fn(move |task| inbox.poll_recv(task)),
-                ctx,
-            );
+        if let Some(inbox) = self.inbox.take() {
+            Self::add_stream(inbox, ctx);
         }
         self.recover(ctx, Duration::ZERO);
     }
 }
 
-impl<B: Behaviour> StreamHandler<Parcel<B::Message>> for Cell<B> {
-    fn handle(&mut self, parcel: Parcel<B::Message>, ctx: &mut Self::Context) {
+impl<B: Behaviour> StreamHandler<(Instant, Parcel<B::Message>)> for Cell<B> {
+    fn handle(&mut self, (sent_at, parcel): (Instant, Parcel<B::Message>), ctx: &mut Self::Context) {
         match parcel {
-            Parcel::Work(env) => self.serve(env, ctx),
+            Parcel::Work(message) => {
+                let env = Env {
+                    message: Some(message),
+                    sent_at,
+                    tries: 0,
+                };
+                self.serve(env, ctx);
+            }
             Parcel::Wake => drop(self.obey(ctx)),
         }
     }

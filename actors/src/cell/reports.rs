@@ -18,8 +18,8 @@ pub(crate) enum Report {
     Failing(Kind),
     /// It works again.
     Working(Kind),
-    /// It failed too often and waits for orders.
-    Escalated(Kind, String),
+    /// It failed too often and waits for orders: what failed last, and whether nothing was served well between.
+    Escalated(Kind, String, bool),
     /// A later owner has taken over; it waits for orders.
     EpochGone(Kind),
     /// It was dropped without having been told to stop.

@@ -3,11 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use actix_rt::System;
+use domain::ids::TenantId;
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use uuid::Uuid;
 
 use super::*;
 use crate::gate::Port;
+use crate::limits::INTENSITY_MOST;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
@@ -73,7 +76,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let (port, inbox) = Port::open(Kind::SendQueue, 10);
+        let (port, inbox) = Port::open(Kind::SendQueue, TenantId(Uuid::nil()), 10);
         let (reported, reports): (UnboundedSender<Report>, _) = unbounded_channel();
         let orders = watch::Sender::new(Orders::default());
         let around = Surroundings {
@@ -117,7 +120,7 @@ fn a_message_that_fails_once_is_handled_before_those_behind_it() {
         }
         bench.minute().await;
         assert_eq!(all(&bench.record.notes), [1, 2, 3, 4]);
-        assert_eq!(bench.port.gate().depth(), 0);
+        assert_eq!(bench.port.depth(), 0);
     });
 }
 
@@ -141,7 +144,7 @@ fn a_cell_that_keeps_failing_escalates_and_waits_for_orders() {
         (0..8).for_each(|number| bench.port.tell(Told::PanicOnce(number)));
         bench.port.tell(Told::Note(100));
         let reports = bench.minute().await;
-        let escalated = Report::Escalated(Kind::SendQueue, "once, on demand".to_owned());
+        let escalated = Report::Escalated(Kind::SendQueue, "once, on demand".to_owned(), false);
         assert_eq!(reports.last(), Some(&escalated));
         assert_eq!(all(&bench.record.notes).len(), INTENSITY_MOST);
         bench.orders.send_modify(|orders| orders.generation += 1);
@@ -162,6 +165,6 @@ fn a_cell_stops_when_told_and_not_a_moment_later() {
         let reports = bench.minute().await;
         assert!(reports.is_empty(), "a clean end is no vanishing: {reports:?}");
         assert!(all(&bench.record.notes).is_empty());
-        assert_eq!(bench.port.gate().depth(), 0, "the inbox is gone with all in it");
+        assert_eq!(bench.port.depth(), 0, "the inbox is gone with all in it");
     });
 }

@@ -50,9 +50,6 @@ pub(crate) enum BillingMessage {
     Tick,
 }
 
-/// Events of one commit, and who waits for them.
-type Events = (Vec<EventId>, Vec<Arc<Receipt>>);
-
 /// The tenant's only writer of its ledger.
 pub(crate) struct BillingCounter {
     pub(super) world: Arc<World>,
@@ -173,13 +170,8 @@ impl BillingCounter {
         self.call();
     }
 
-<<<<<<< HEAD
-    /// Takes what goes into one commit; a suspect goes alone.
-    fn next_batch(&mut self) -> Batch {
-=======
     /// Takes what goes into one commit; a suspect goes alone, and events let a single message go first, every other time.
-    fn next_work(&mut self) -> (Vec<Proposed>, Events) {
->>>>>>> main
+    fn next_batch(&mut self) -> Batch {
         let world = self.world.clone();
         let mut claims = Vec::new();
         if !self.intake.begins_with_suspect(&world.suspects) {
@@ -189,17 +181,13 @@ impl BillingCounter {
         if claims.first().is_some_and(is_suspect) {
             return Batch::new(claims, Vec::new(), Vec::new());
         }
-<<<<<<< HEAD
-        let (events, receipts) = self.intake.next_events(&world.suspects);
-        Batch::new(claims, events, receipts)
-=======
         let single = claims.iter().any(|claim| claim.item.lane == Lane::Fast);
         self.postponed = single && !self.postponed;
         if self.postponed {
-            return (claims, (Vec::new(), Vec::new()));
+            return Batch::new(claims, Vec::new(), Vec::new());
         }
-        (claims, self.intake.next_events(&world.suspects))
->>>>>>> main
+        let (events, receipts) = self.intake.next_events(&world.suspects);
+        Batch::new(claims, events, receipts)
     }
 
     /// Takes claims as far as the plan allows; the others go back, and the tenant's campaigns pause.

@@ -2,6 +2,7 @@
 
 pub(crate) mod billing_counter;
 pub(crate) mod commit;
+mod escalation;
 pub(crate) mod intake;
 mod ledger_calls;
 pub(crate) mod pace;
@@ -32,15 +33,16 @@ use tokio::time::Instant;
 use crate::cell::panic_text;
 use crate::clock::Clock;
 use crate::delays::Delays;
-use crate::gate::Port;
+use crate::gate::{Port, Sight};
 use crate::health::Health;
 use crate::limits::{
     FAST_ROOM, GIVE_BACK_DELAY, GIVE_BACK_TRIES, HOLD_LOOK_AGAIN, IN_FLIGHT_MOST, PAUSE_AGAIN,
     SEND_QUEUE_MOST,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Kind, Metrics};
 use crate::node::{Ports, Settings};
 use crate::ports::{PauseScope, Unavailable};
+use crate::sights::Watched;
 use crate::tenant::billing_counter::BillingMessage;
 use crate::tenant::commit::CommitSlot;
 use crate::tenant::pace::Paces;
@@ -49,6 +51,7 @@ use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::send_queue::SendMessage;
 use crate::tenant::suspects::Suspects;
 use crate::tenant::waiting::Room;
+use crate::watchdog::Silence;
 
 /// What tenants of a node share.
 #[derive(Clone)]
@@ -61,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) health: Arc<Health>,
     pub(crate) notices: UnboundedSender<Notice>,
+    pub(crate) silence: Silence,
     #[cfg(feature = "fault-injection")]
     pub(crate) faults: crate::faults::Faults,
 }
@@ -70,10 +74,10 @@ pub(crate) struct Shared {
 pub(crate) enum Notice {
     /// A later owner has taken over.
     EpochGone(Partition, Epoch),
-    /// The tenant kept failing.
-    Quarantined(Arc<Identity>, String),
+    /// The tenant kept failing: what of it, and what it said last.
+    Failing(Arc<Identity>, String, String),
     /// An actor was gone without a word: start the tenant anew.
-    Vanished(Arc<Identity>),
+    Vanished(Arc<Identity>, Kind),
 }
 
 /// Which incarnation of which tenant. Two of them are the same only if they are the same allocation.
@@ -115,10 +119,7 @@ impl World {
         billing: Port<BillingMessage>,
     ) -> Arc<Self> {
         let live = Live::new(shared.metrics.clone());
-        for gate in [limiter.gate(), send_queue.gate(), billing.gate()] {
-            shared.metrics.watch(gate);
-        }
-        Arc::new(Self {
+        let world = Arc::new(Self {
             identity,
             shared,
             limiter,
@@ -132,7 +133,10 @@ impl World {
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             paused: Mutex::new(Vec::new()),
-        })
+        });
+        let watched: Arc<dyn Watched> = world.clone();
+        world.shared.metrics.watch(Arc::downgrade(&watched));
+        world
     }
 
     /// Gives the tenant's id.
@@ -201,6 +205,12 @@ impl World {
         }
         paused.push((scope, reason, Instant::now()));
         true
+    }
+}
+
+impl Watched for World {
+    fn look(&self) -> [Sight; 3] {
+        [self.limiter.look(), self.send_queue.look(), self.billing.look()]
     }
 }
 

@@ -6,20 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cell::{Behaviour, Cell, Orders, Report, Surroundings};
 use crate::gate::{Parcel, Port};
-use crate::intensity::Intensity;
-use crate::limits::{BILLING_QUEUE_MOST, ESCALATION_WINDOW, ESCALATIONS_MOST, SEND_QUEUE_MOST};
+use crate::inbox::{Receiver, Sender, inbox};
+use crate::limits::{BILLING_QUEUE_MOST, SEND_QUEUE_MOST};
 use crate::metrics::{Cause, Kind};
 use crate::tenant::billing_counter::{BillingCounter, BillingMessage};
+use crate::tenant::escalation::{Decision, EscalationPolicy};
 use crate::tenant::rate_limiter::{LimiterMessage, RateLimiter};
 use crate::tenant::send_queue::{SendMessage, SendQueue};
 use crate::tenant::sending::abandon;
 use crate::tenant::{Identity, Notice, Shared, World};
+
+/// How a tenant's children fare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All of them work.
+    Working,
+    /// At least one is recovering.
+    Restarting,
+    /// At least one failed too often and waits for a decision.
+    Parked,
+}
 
 /// What others hold of an active tenant.
 pub(crate) struct TenantHandle {
@@ -32,13 +43,14 @@ pub(crate) struct TenantHandle {
 impl TenantHandle {
     /// Starts a tenant's actors on an arbiter.
     pub(crate) fn start(identity: Identity, shared: Shared, arbiter: &ArbiterHandle) -> Arc<Self> {
-        let (limiter, limiter_inbox) = Port::open(Kind::RateLimiter, 1);
-        let (send_queue, send_inbox) = Port::open(Kind::SendQueue, SEND_QUEUE_MOST);
-        let (billing, billing_inbox) = Port::open(Kind::BillingCounter, BILLING_QUEUE_MOST);
+        let tenant = identity.tenant;
+        let (limiter, limiter_inbox) = Port::open(Kind::RateLimiter, tenant, 1);
+        let (send_queue, send_inbox) = Port::open(Kind::SendQueue, tenant, SEND_QUEUE_MOST);
+        let (billing, billing_inbox) = Port::open(Kind::BillingCounter, tenant, BILLING_QUEUE_MOST);
         let world = World::new(Arc::new(identity), shared, limiter, send_queue, billing);
         let orders = Arc::new(watch::Sender::new(Orders::default()));
         let failing = Arc::new(AtomicU8::new(0));
-        let (reports, reported) = unbounded_channel();
+        let (reports, reported) = inbox();
         let nursery = Nursery {
             world: world.clone(),
             orders: orders.clone(),
@@ -52,7 +64,7 @@ impl TenantHandle {
             world: world.clone(),
             orders: orders.clone(),
             failing: failing.clone(),
-            escalations: Intensity::new(ESCALATIONS_MOST - 1, ESCALATION_WINDOW),
+            escalations: EscalationPolicy::new(),
             reported: Some(reported),
         };
         drop(TenantSupervisor::start_in_arbiter(arbiter, move |_| supervisor));
@@ -69,22 +81,35 @@ impl TenantHandle {
         *self.worked_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Tells whether a child is recovering or waits for a decision.
-    pub(crate) fn is_restarting(&self) -> bool {
-        self.failing.load(Ordering::Acquire) != 0
+    /// Tells how the children fare.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.failing.load(Ordering::Acquire) {
+            0 => Standing::Working,
+            bits if bits >= PARKED => Standing::Parked,
+            _ => Standing::Restarting,
+        }
     }
 
     /// Gives how much is inside the tenant's actors.
     pub(crate) fn depth(&self) -> usize {
         let world = &self.world;
-        world.send_queue.gate().depth() + world.billing.gate().depth() + world.live.count()
+        world.send_queue.depth() + world.billing.depth() + world.live.count()
     }
 
-    /// Tells the children that a second has passed.
+    /// Tells the children that a second has passed. Not those that are recovering: for as long as that takes, their seconds
+    /// would only pile up.
     pub(crate) fn tick(&self) {
-        self.world.limiter.tell(LimiterMessage::Tick);
-        self.world.send_queue.tell(SendMessage::Tick);
-        self.world.billing.tell(BillingMessage::Tick);
+        let failing = self.failing.load(Ordering::Acquire);
+        let works = |kind| failing & both(kind) == 0;
+        if works(Kind::RateLimiter) {
+            self.world.limiter.tell(LimiterMessage::Tick);
+        }
+        if works(Kind::SendQueue) {
+            self.world.send_queue.tell(SendMessage::Tick);
+        }
+        if works(Kind::BillingCounter) {
+            self.world.billing.tell(BillingMessage::Tick);
+        }
     }
 
     /// Starts nothing any more; what is in flight goes on.
@@ -100,11 +125,11 @@ impl TenantHandle {
         if worked_at.elapsed() < longest || self.depth() > 0 || world.commit.batch().is_some() {
             return false;
         }
-        if !world.send_queue.gate().retire_if_idle() {
+        if !world.send_queue.retire_if_idle() {
             return false;
         }
         // From here on nobody gets in for sending; if events are under way, the next incarnation takes both.
-        world.billing.gate().retire_if_idle() || {
+        world.billing.retire_if_idle() || {
             world.billing.gate().close();
             true
         }
@@ -135,12 +160,12 @@ fn wake(world: &World) {
 struct Nursery {
     world: Arc<World>,
     orders: Arc<watch::Sender<Orders>>,
-    reports: UnboundedSender<Report>,
+    reports: Sender<Report>,
 }
 
 impl Nursery {
     /// Starts a child, in tests' builds with its faults around it.
-    fn start<B>(&self, inbox: UnboundedReceiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
+    fn start<B>(&self, inbox: Receiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
     where
         B: Behaviour<Recipe = Arc<World>>,
     {
@@ -150,15 +175,14 @@ impl Nursery {
         self.start_cell::<B>(inbox, arbiter);
     }
 
-    fn start_cell<B>(&self, inbox: UnboundedReceiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
+    fn start_cell<B>(&self, inbox: Receiver<Parcel<B::Message>>, arbiter: &ArbiterHandle)
     where
         B: Behaviour<Recipe = Arc<World>>,
     {
         let reports = self.reports.clone();
         let around = Surroundings {
             orders: self.orders.subscribe(),
-            // The supervisor may be gone first when all stop.
-            report: Box::new(move |report| drop(reports.send(report))),
+            report: Box::new(move |report| reports.send(report)),
             metrics: self.world.shared.metrics.clone(),
             recoveries: self.world.shared.recoveries.clone(),
         };
@@ -174,19 +198,24 @@ struct TenantSupervisor {
     world: Arc<World>,
     orders: Arc<watch::Sender<Orders>>,
     failing: Arc<AtomicU8>,
-    escalations: Intensity,
-    reported: Option<UnboundedReceiver<Report>>,
+    escalations: EscalationPolicy,
+    reported: Option<Receiver<Report>>,
 }
 
 impl TenantSupervisor {
-    fn escalated(&mut self, kind: Kind, reason: String) {
-        tracing::error!(tenant.id = %self.world.tenant(), actor = kind.as_str(), reason, "an actor keeps failing");
-        if self.escalations.exceeded_at(Instant::now()) {
-            self.notice(Notice::Quarantined(self.world.identity.clone(), reason));
-            return;
+    fn escalated(&mut self, kind: Kind, error: String, fruitless: bool) {
+        tracing::error!(tenant.id = %self.world.tenant(), actor = kind.as_str(), error, fruitless, "an actor keeps failing");
+        self.world.shared.metrics.escalated(kind);
+        match self.escalations.escalated(Instant::now(), fruitless) {
+            Decision::StartAnew => {
+                self.orders.send_modify(|orders| orders.generation += 1);
+                wake(&self.world);
+            }
+            Decision::Quarantine => {
+                let reason = format!("{} keeps failing", kind.as_str());
+                self.notice(Notice::Failing(self.world.identity.clone(), reason, error));
+            }
         }
-        self.orders.send_modify(|orders| orders.generation += 1);
-        wake(&self.world);
     }
 
     fn notice(&self, notice: Notice) {
@@ -199,29 +228,45 @@ impl Actor for TenantSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(mut reported) = self.reported.take() {
-            let reports = futures_util::stream::poll_fn(move |task| reported.poll_recv(task));
-            Self::add_stream(reports, ctx);
+        if let Some(reported) = self.reported.take() {
+            Self::add_stream(reported, ctx);
         }
     }
 }
 
-impl StreamHandler<Report> for TenantSupervisor {
-    fn handle(&mut self, report: Report, _: &mut Self::Context) {
+impl StreamHandler<(Instant, Report)> for TenantSupervisor {
+    fn handle(&mut self, (_, report): (Instant, Report), _: &mut Self::Context) {
         match report {
-            Report::Failing(kind) => drop(self.failing.fetch_or(bit(kind), Ordering::AcqRel)),
-            Report::Working(kind) => drop(self.failing.fetch_and(!bit(kind), Ordering::AcqRel)),
-            Report::Escalated(kind, reason) => self.escalated(kind, reason),
-            Report::EpochGone(_) => {
+            Report::Failing(kind) => {
+                self.failing.fetch_or(bit(kind), Ordering::AcqRel);
+                self.failing.fetch_and(!(bit(kind) * PARKED), Ordering::AcqRel);
+            }
+            Report::Working(kind) => {
+                self.failing.fetch_and(!both(kind), Ordering::AcqRel);
+            }
+            Report::Escalated(kind, error, fruitless) => {
+                self.failing.fetch_or(bit(kind) * PARKED, Ordering::AcqRel);
+                self.escalated(kind, error, fruitless);
+            }
+            Report::EpochGone(kind) => {
+                self.failing.fetch_or(bit(kind) * PARKED, Ordering::AcqRel);
                 let identity = &self.world.identity;
                 self.notice(Notice::EpochGone(identity.partition, identity.epoch));
             }
             Report::Vanished(kind) => {
                 self.world.shared.metrics.restarted(kind, Cause::Vanished);
-                self.notice(Notice::Vanished(self.world.identity.clone()));
+                self.notice(Notice::Vanished(self.world.identity.clone(), kind));
             }
         }
     }
+}
+
+/// What lifts a child's bit to the one that says it is parked.
+const PARKED: u8 = 8;
+
+/// The bits of a child that does not work, for either reason.
+const fn both(kind: Kind) -> u8 {
+    bit(kind) | (bit(kind) * PARKED)
 }
 
 const fn bit(kind: Kind) -> u8 {

@@ -31,6 +31,8 @@ pub enum Trouble {
     SavePanics,
     /// The call to Meta panics.
     SendPanics,
+    /// The quarantine's row cannot be written.
+    QuarantineUnavailable,
 }
 
 /// How often each port is still to fail, by tenant.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::node::Ports;
-use crate::ports::{BillingHead, PauseScope, Poison, SendOutcome, StoredLimiter, Way};
+use crate::ports::{BillingHead, PauseScope, Poison, QuarantineRow, SendOutcome, StoredLimiter, Way};
 
 pub use crate::testing::faults::{Faults, Trouble};
 pub use crate::testing::rows::{EventRow, MessageRow, TenantRow};
@@ -75,6 +75,8 @@ pub struct State {
     pub policies: HashMap<TenantId, (UnknownPolicy, Duration)>,
     /// What goes wrong.
     pub faults: Faults,
+    /// Tenants in quarantine.
+    pub quarantines: HashMap<TenantId, QuarantineRow>,
     /// Messages whose claim makes no sense to the ledger.
     pub poison_messages: HashSet<MessageId>,
     /// Events that make no sense to the ledger.
@@ -102,6 +104,7 @@ impl Fakes {
             messages: Arc::new(self.clone()),
             meta: Arc::new(self.clone()),
             limiter: Arc::new(self.clone()),
+            quarantine: Arc::new(self.clone()),
         }
     }
 
@@ -182,6 +185,11 @@ impl Fakes {
         if let Some(row) = self.state().tenants.get_mut(&tenant) {
             row.epoch = epoch;
         }
+    }
+
+    /// Ends a tenant's quarantine, as an operator does. Tells whether it was there.
+    pub fn release(&self, tenant: TenantId) -> bool {
+        self.state().release(tenant)
     }
 
     /// Makes something go wrong the next `times`.

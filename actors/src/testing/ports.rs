@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::ports::{
     Answer, BillingHead, Claimed, CommitError, Committed, Ledger, LimiterStore, Messages, Meta, PauseScope,
-    Poison, SendOutcome, SenderLimits, Settled, SettledUnknown, StoredLimiter, TenantCommit, Unavailable,
-    Way,
+    Poison, Quarantine, QuarantineRow, QuarantineWish, SendOutcome, SenderLimits, Settled, SettledUnknown,
+    StoredLimiter, TenantCommit, Unavailable, Way,
 };
 use crate::testing::{Fakes, Trouble};
 
@@ -280,5 +280,40 @@ impl LimiterStore for Fakes {
     fn held_until(&self, ways: &[Way]) -> Option<Timestamp> {
         let state = self.state();
         ways.iter().filter_map(|way| state.holds.get(way).copied()).max()
+    }
+}
+
+impl Quarantine for Fakes {
+    fn enter(&self, wish: QuarantineWish) -> Answer<Result<Option<QuarantineRow>, Unavailable>> {
+        let fakes = self.clone();
+        async move {
+            fakes.latency().await;
+            if fakes.strikes(wish.tenant, Trouble::QuarantineUnavailable) {
+                return Err(Unavailable {
+                    dependency: "postgresql",
+                    reason: "on demand".to_owned(),
+                });
+            }
+            let now = fakes.0.clock.now();
+            Ok(fakes.state().quarantine(wish, now))
+        }
+        .boxed()
+    }
+
+    fn look(&self) -> Answer<Result<Vec<QuarantineRow>, Unavailable>> {
+        let fakes = self.clone();
+        async move {
+            let now = fakes.0.clock.now();
+            let rows: Vec<_> = {
+                let mut state = fakes.state();
+                let over = state.quarantines.values().filter(|row| row.until <= now);
+                let over: Vec<_> = over.map(|row| row.tenant).collect();
+                over.into_iter().for_each(|tenant| assert!(state.release(tenant)));
+                state.quarantines.values().cloned().collect()
+            };
+            fakes.latency().await;
+            Ok(rows)
+        }
+        .boxed()
     }
 }

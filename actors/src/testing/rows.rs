@@ -1,9 +1,11 @@
 //! Rows, and the rules by which they change.
 
+use domain::campaign::PauseReason;
 use domain::category::Category;
 use domain::ids::{AttemptId, EventId, MessageId, SenderId, TenantId};
 use domain::message::MessageState;
 use domain::partition::Epoch;
+use domain::quarantine;
 use domain::recipient::Recipient;
 use domain::unknown::Doubt;
 use jiff::Timestamp;
@@ -11,8 +13,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ports::{
-    BillingHead, Claim, Claimed, CommitError, Committed, Content, Poison, Settled, SettledUnknown,
-    TenantCommit, Verdict,
+    BillingHead, Claim, Claimed, CommitError, Committed, Content, PauseScope, Poison, QuarantineRow,
+    QuarantineWish, Settled, SettledUnknown, TenantCommit, Verdict,
 };
 use crate::testing::State;
 
@@ -238,6 +240,38 @@ impl State {
         }
         settled.events = (0..count).map(|_| self.store_event(tenant, false)).collect();
         settled
+    }
+
+    /// Puts a tenant into quarantine, as far as its epoch allows.
+    pub fn quarantine(&mut self, wish: QuarantineWish, now: Timestamp) -> Option<QuarantineRow> {
+        if self.tenants.get(&wish.tenant)?.epoch > wish.epoch {
+            return None;
+        }
+        if let Some(known) = self.quarantines.get(&wish.tenant) {
+            return Some(known.clone());
+        }
+        let row = QuarantineRow {
+            tenant: wish.tenant,
+            partition: wish.partition,
+            reason: wish.reason,
+            error: wish.error,
+            since: now,
+            until: now + quarantine::lasts(quarantine::FIRST, 1),
+        };
+        self.quarantines.insert(wish.tenant, row.clone());
+        self.pauses
+            .push((wish.tenant, PauseScope::Tenant, PauseReason::Quarantined));
+        self.paused.insert(wish.tenant);
+        Some(row)
+    }
+
+    /// Ends a quarantine; the campaigns that it paused go on.
+    pub fn release(&mut self, tenant: TenantId) -> bool {
+        let released = self.quarantines.remove(&tenant).is_some();
+        if released {
+            self.paused.remove(&tenant);
+        }
+        released
     }
 
     /// Makes poison dead letters.

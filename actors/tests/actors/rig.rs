@@ -115,8 +115,20 @@ impl Rig {
 
     /// Tells whether a line of the metrics is there.
     pub(crate) fn shows(&self, line: &str) -> bool {
+        self.metrics().lines().any(|shown| shown == line)
+    }
+
+    /// Sums a metric over its labels.
+    pub(crate) fn sum_of(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    }
+
+    fn metrics(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("text");
-        text.lines().any(|shown| shown == line)
+        text
     }
 }

@@ -1,6 +1,6 @@
-//! `/admin/v1/quarantine`: tenants of this process whose actors kept failing, and letting them go on.
+//! `/admin/v1/quarantine`: tenants whose actors kept failing, and letting them go on. The tenants' rows say so, whichever node
+//! owns them and whichever process is asked.
 
-use actors::tenants::{TenantState, Tenants};
 use domain::ids::TenantId;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,20 +13,41 @@ use warp::reply::Response;
 use crate::api::authentication::operator;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
-use crate::api::pagination::Listed;
-use crate::api::query::no_query;
+use crate::api::query::query;
 use crate::api::reply::{self, Answer, finish};
+use crate::api::senders::PageQuery;
+use crate::storage::quarantine::{self, Quarantined};
 
 /// A tenant in quarantine.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct QuarantineView {
     /// Which.
     tenant_id: Uuid,
-    /// Why: the last error.
+    /// Its name.
+    name: String,
+    /// What kept failing.
     reason: String,
+    /// What it said last.
+    last_error: String,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
+    /// When it is released by itself.
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+}
+
+impl From<Quarantined> for QuarantineView {
+    fn from(found: Quarantined) -> Self {
+        Self {
+            tenant_id: found.tenant.0,
+            name: found.name,
+            reason: found.reason,
+            last_error: found.error,
+            since: found.since,
+            until: found.until,
+        }
+    }
 }
 
 /// A tenant that was let go on.
@@ -34,6 +55,8 @@ pub(in crate::api) struct QuarantineView {
 pub(in crate::api) struct Released {
     /// Which.
     tenant_id: Uuid,
+    /// How many campaigns run again that the quarantine had paused.
+    campaigns_resumed: u64,
 }
 
 /// The routes of this room.
@@ -43,55 +66,51 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let list = warp::path!("admin" / "v1" / "quarantine")
         .and(warp::get())
         .and(operator(context))
-        .and(no_query())
+        .and(query())
         .and(with.clone())
-        .then(|context| async move { finish(list(&context)) })
+        .then(|asked, context| async move { finish(list(context, asked).await) })
         .boxed();
     let release = warp::path!("admin" / "v1" / "tenants" / Uuid / "release")
         .and(warp::post())
         .and(operator(context))
         .and(with)
-        .then(|tenant, context| async move { finish(release(&context, tenant)) })
+        .then(|tenant, context| async move { finish(release(context, tenant).await) })
         .boxed();
     list.or(release).unify().boxed()
 }
 
-/// Lists tenants in quarantine at this process. Empty where it runs no worker.
-#[utoipa::path(get, path = "/admin/v1/quarantine", tag = "operators",
+/// Lists tenants in quarantine, newest first.
+#[utoipa::path(get, path = "/admin/v1/quarantine", tag = "operators", params(PageQuery),
     responses((status = 200, body = crate::api::pagination::Listed<QuarantineView>, description = "A page")),
     security(("admin_key" = [])))]
-pub(in crate::api) fn list(context: &Context) -> Answer {
-    let status = context.tenants.as_ref().map(Tenants::status).unwrap_or_default();
-    let items = status
-        .into_iter()
-        .filter_map(|status| match status.state {
-            TenantState::Quarantined { reason, since } => Some(QuarantineView {
-                tenant_id: status.tenant.0,
-                reason,
-                since,
-            }),
-            _ => None,
-        })
-        .collect();
-    reply::ok(&Listed::whole(items))
+pub(in crate::api) async fn list(context: Context, asked: PageQuery) -> Answer {
+    let page = asked.page()?;
+    let mut connection = context.app_system.get().await?;
+    let found = quarantine::list(&mut connection, page.cursor, page.one_more()).await?;
+    let listed = page.of(found, |found| found.tenant.0);
+    reply::ok(&listed.map(QuarantineView::from))
 }
 
-/// Lets a tenant in quarantine try again with its next work. Its campaigns stay paused until they are resumed.
+/// Lets a tenant in quarantine go on, on whichever node it is: its owner notices within a second. The campaigns that the
+/// quarantine paused run again; those paused for another reason stay paused.
 #[utoipa::path(post, path = "/admin/v1/tenants/{id}/release", tag = "operators", params(("id" = Uuid, Path)),
-    responses((status = 200, body = Released),
-        (status = 409, description = "The tenant is not in quarantine at this process")),
+    responses((status = 200, body = Released), (status = 404, description = "There is no such tenant"),
+        (status = 409, description = "The tenant is not in quarantine")),
     security(("admin_key" = [])))]
-pub(in crate::api) fn release(context: &Context, tenant: Uuid) -> Answer {
-    let tenants = context.tenants.as_ref().ok_or_else(|| {
-        ApiError::conflict(
-            "this process runs no worker; ask one whose GET /admin/v1/quarantine lists the tenant",
-        )
-    })?;
-    if tenants.release(TenantId(tenant)) {
-        reply::ok(&Released { tenant_id: tenant })
-    } else {
-        Err(ApiError::conflict(
-            "this tenant is not in quarantine at this process",
-        ))
+pub(in crate::api) async fn release(context: Context, tenant: Uuid) -> Answer {
+    match quarantine::release(&context.app_system, TenantId(tenant)).await? {
+        quarantine::Released::Now { campaigns } => {
+            if let Some(tenants) = &context.tenants
+                && let Err(error) = tenants.look_at_quarantines().await
+            {
+                tracing::debug!(%error, "the release is noticed with the next look");
+            }
+            reply::ok(&Released {
+                tenant_id: tenant,
+                campaigns_resumed: campaigns,
+            })
+        }
+        quarantine::Released::NotThere => Err(ApiError::conflict("this tenant is not in quarantine")),
+        quarantine::Released::Unknown => Err(ApiError::not_found("tenant")),
     }
 }
