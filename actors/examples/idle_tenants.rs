@@ -74,7 +74,8 @@ async fn measure(runtime: Arc<tokio::runtime::Runtime>, tenants: usize) -> std::
     report("all passivated", empty, tenants)?;
     send_one_each(&node.tenants(), &stock).await;
     report("all revived by one message", empty, tenants)?;
-    drop(node.shutdown(Duration::from_secs(10)).await);
+    let drained = node.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(drained.in_flight_left, 0, "attempts were left in flight");
     Ok(())
 }
 

@@ -46,8 +46,12 @@ impl PauseReason {
     /// Tells whether evidence alone may end the pause. The others wait for a person.
     pub const fn ends_by_itself(self) -> bool {
         match self {
-            Self::PlanBlocked | Self::TemplatePaused | Self::NumberHold | Self::TokenInvalid => true,
-            Self::Manual | Self::Quarantined | Self::CanaryFailed | Self::CanaryPassed => false,
+            Self::PlanBlocked
+            | Self::TemplatePaused
+            | Self::NumberHold
+            | Self::TokenInvalid
+            | Self::Quarantined => true,
+            Self::Manual | Self::CanaryFailed | Self::CanaryPassed => false,
         }
     }
 

@@ -17,6 +17,8 @@ pub enum Actor {
     Planner,
     /// Meta, by a webhook or an answer about templates.
     Meta,
+    /// An operator, through the operators' API.
+    Operator,
 }
 
 impl Actor {
@@ -27,6 +29,7 @@ impl Actor {
             Self::Worker => "worker",
             Self::Planner => "planner",
             Self::Meta => "meta",
+            Self::Operator => "operator",
         }
     }
 }

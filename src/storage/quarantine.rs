@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actors::ports::{Answer, Quarantine, QuarantineRow, QuarantineWish, Unavailable};
-use domain::campaign::PauseReason;
+use domain::campaign::{CampaignState, PauseReason, Standing};
 use domain::ids::TenantId;
 use domain::partition::Partition;
 use domain::quarantine::{lasts, number};
@@ -12,11 +12,16 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Database, StorageError, Transaction};
+use super::campaign_events::Actor;
+use super::{Connection, Database, StorageError, Transaction, standings};
 
 /// Quarantined tenants that a node reads at most; beyond it something else is broken.
 const READ_MOST: i64 = 10_000;
 
+const RUNNING: Standing = Standing {
+    state: CampaignState::Running,
+    reason: None,
+};
 const LIST: &str = "SELECT id, name, quarantined_at, quarantine_reason, quarantine_error, quarantined_until,
         coalesce(quarantined_until <= now(), true) AS is_over
     FROM tenants WHERE quarantined_at IS NOT NULL AND ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2";
@@ -119,12 +124,10 @@ impl Quarantines {
                 ],
             )
             .await?;
-        transaction
-            .execute(
-                "UPDATE campaigns SET state = 'paused', reason = $2 WHERE tenant_id = $1 AND state = 'running'",
-                &[&wish.tenant.0, &PauseReason::Quarantined.as_str()],
-            )
-            .await?;
+        let running = campaigns_of(transaction, wish.tenant, RUNNING).await?;
+        let evidence = format!("{}: {}", wish.reason, wish.error);
+        let why = PauseReason::Quarantined;
+        standings::pause(transaction, &running, why, Actor::Worker, &evidence).await?;
         Ok(())
     }
 
@@ -133,7 +136,13 @@ impl Quarantines {
         let mut left = Vec::with_capacity(all.len());
         for found in all {
             if found.is_over {
-                release(&self.database, found.tenant).await?;
+                release(
+                    &self.database,
+                    found.tenant,
+                    Actor::Worker,
+                    "the quarantine's time is over",
+                )
+                .await?;
                 tracing::info!(tenant.id = %found.tenant, "the quarantine's time is over: the tenant is tried again");
             } else {
                 left.push(self.row(found));
@@ -166,11 +175,47 @@ impl Quarantine for Quarantines {
     }
 }
 
-/// Ends a tenant's quarantine; the campaigns that it paused run again, those paused for another reason do not.
+/// Gives the tenant's campaigns that stand there, locked.
+async fn campaigns_of(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    standing: Standing,
+) -> Result<Vec<Uuid>, StorageError> {
+    let rows = transaction
+        .query(
+            "SELECT id FROM campaigns WHERE tenant_id = $1 AND state = $2 AND reason IS NOT DISTINCT FROM $3
+             ORDER BY id FOR UPDATE",
+            &[
+                &tenant.0,
+                &standing.state.as_str(),
+                &standing.reason.map(PauseReason::as_str),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Ends a tenant's quarantine, as an operator asks.
 ///
 /// # Errors
 /// What the database says.
-pub async fn release(database: &Database, tenant: TenantId) -> Result<Released, StorageError> {
+pub async fn release_now(database: &Database, tenant: TenantId) -> Result<Released, StorageError> {
+    release(
+        database,
+        tenant,
+        Actor::Operator,
+        "an operator released the tenant",
+    )
+    .await
+}
+
+/// Ends a tenant's quarantine; the campaigns that it paused run again, those paused for another reason do not.
+async fn release(
+    database: &Database,
+    tenant: TenantId,
+    actor: Actor,
+    evidence: &str,
+) -> Result<Released, StorageError> {
     let mut transaction = database.begin().await?;
     let row = transaction
         .query_opt(
@@ -191,13 +236,13 @@ pub async fn release(database: &Database, tenant: TenantId) -> Result<Released, 
             &[&tenant.0],
         )
         .await?;
-    let campaigns = transaction
-        .execute(
-            "UPDATE campaigns SET state = 'running', reason = NULL
-             WHERE tenant_id = $1 AND state = 'paused' AND reason = $2",
-            &[&tenant.0, &PauseReason::Quarantined.as_str()],
-        )
-        .await?;
+    let over = PauseReason::Quarantined;
+    let paused = Standing {
+        state: CampaignState::Paused,
+        reason: Some(over),
+    };
+    let paused = campaigns_of(&mut transaction, tenant, paused).await?;
+    let campaigns = standings::resume(&mut transaction, &paused, over, actor, evidence).await?;
     transaction.commit().await?;
     Ok(Released::Now { campaigns })
 }

@@ -98,7 +98,7 @@ pub(in crate::api) async fn list(context: Context, asked: PageQuery) -> Answer {
         (status = 409, description = "The tenant is not in quarantine")),
     security(("admin_key" = [])))]
 pub(in crate::api) async fn release(context: Context, tenant: Uuid) -> Answer {
-    match quarantine::release(&context.app_system, TenantId(tenant)).await? {
+    match quarantine::release_now(&context.app_system, TenantId(tenant)).await? {
         quarantine::Released::Now { campaigns } => {
             if let Some(tenants) = &context.tenants
                 && let Err(error) = tenants.look_at_quarantines().await

@@ -16,7 +16,7 @@ pub struct HistoryView {
     pub from: String,
     /// The state after, in the same form.
     pub to: String,
-    /// Who did it: `tenant`, `worker` (an answer of Meta or the plan), `planner` (a time or a condition), `meta` (news of Meta) or
+    /// Who did it: `tenant`, `worker` (an answer of Meta or the plan), `planner` (a time or a condition), `meta` (news of Meta), `operator` or
     /// `malote`.
     pub by: String,
     /// What for.
