@@ -81,12 +81,15 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
+    use domain::ids::TenantId;
+    use uuid::Uuid;
+
     use super::*;
     use crate::gate::Port;
     use crate::metrics::Kind;
 
     async fn promise(parts: usize) -> (Arc<Receipt>, oneshot::Receiver<()>) {
-        let (port, _inbox) = Port::<()>::open(Kind::SendQueue, 10);
+        let (port, _inbox) = Port::<()>::open(Kind::SendQueue, TenantId(Uuid::nil()), 10);
         let permit = port.gate().admit(1).await.expect("room");
         Receipt::new(parts, permit, None)
     }
