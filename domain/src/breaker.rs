@@ -17,8 +17,9 @@ pub const OPEN_FIRST_NS: u64 = SECOND;
 pub const OPEN_LONGEST_NS: u64 = 30 * SECOND;
 /// Calls that go out while it is half open.
 pub const PROBES: u32 = 3;
-/// How long the probes may take; then others go out.
-pub const PROBES_WITHIN_NS: u64 = 20 * SECOND;
+/// How long the probes may take; then others go out as well. A probe may be lost with the tenant that got it, for instance when its
+/// partition is handed over, and everybody waits for it meanwhile.
+pub const PROBES_WITHIN_NS: u64 = 2 * SECOND;
 /// Good service after which an opening counts as the first one again.
 pub const FORGET_NS: u64 = 60 * SECOND;
 
@@ -105,9 +106,12 @@ impl Breaker {
         match self.phase {
             Phase::Closed => wanted,
             Phase::Open | Phase::HalfOpen if now >= self.until => {
+                if self.phase == Phase::Open {
+                    self.probes_well = 0;
+                }
                 self.phase = Phase::HalfOpen;
                 self.until = now + PROBES_WITHIN_NS;
-                (self.probes_left, self.probes_well) = (PROBES, 0);
+                self.probes_left = PROBES;
                 self.probe(wanted)
             }
             Phase::Open => 0,
@@ -266,6 +270,19 @@ mod tests {
         assert_eq!(breaker.let_out(again + PROBES_WITHIN_NS, 100), u64::from(PROBES));
         breaker.give_back(1);
         assert_eq!(breaker.let_out(again + PROBES_WITHIN_NS, 100), 1);
+    }
+
+    #[test]
+    fn lost_probes_do_not_keep_it_half_open() {
+        let mut breaker = opened();
+        let mut now = OPEN_FIRST_NS;
+        for _ in 0..PROBES {
+            // Of each lot, one answer is heard; the others got lost on their way.
+            assert_eq!(breaker.let_out(now, 100), u64::from(PROBES));
+            assert!(!breaker.record(now, Sign::Well, 0.5));
+            now += PROBES_WITHIN_NS;
+        }
+        assert_eq!(breaker.phase(), Phase::Closed);
     }
 
     proptest! {

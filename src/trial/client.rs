@@ -108,6 +108,15 @@ impl Client {
             .await
     }
 
+    /// Changes part of something with JSON.
+    ///
+    /// # Errors
+    /// When there is no answer, or one without success.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PATCH, path, "application/json", body.to_string().into())
+            .await
+    }
+
     /// Uploads a body of another type.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ struct Message {
     state: String,
     has_cause: bool,
     captured: i64,
+    /// How often Meta may have accepted it: once, and once more for each time that its tenant had it sent again.
+    may_be_sent: i64,
 }
 
 /// Audits everything, and stops the nodes to see what they leave behind.
@@ -38,11 +40,11 @@ pub(crate) async fn audit(world: &mut World, report: &mut Report) -> anyhow::Res
         let found = found.iter().map(|row| row.get::<_, String>(0)).collect();
         report.look(*invariant, found);
     }
-    let doubled = doubled(&meta);
+    let doubled = doubled(&meta, &rows);
     let lost = lost(&meta, &rows);
     let charged_twice: HashSet<&String> = rows
         .iter()
-        .filter(|(_, message)| message.captured > 1)
+        .filter(|(_, message)| message.captured > message.may_be_sent)
         .map(|(recipient, _)| recipient)
         .collect();
     report.look(ONCE, doubled.values().cloned().collect());
@@ -93,8 +95,10 @@ async fn messages(world: &World) -> anyhow::Result<BTreeMap<String, Message>> {
                 JOIN ledger l ON l.tenant_id = a.tenant_id AND l.attempt_id = a.attempt_id
                     AND l.kind IN ('capture', 'recapture') GROUP BY a.tenant_id, a.message_id)
              SELECT m.recipient, m.tenant_id::text, m.state, m.error_code IS NOT NULL OR m.error_reason IS NOT NULL,
-                coalesce(c.many, 0)
-             FROM messages m LEFT JOIN captured c ON c.tenant_id = m.tenant_id AND c.message_id = m.id",
+                coalesce(c.many, 0), 1 + CASE t.unknown_policy WHEN 'resend' THEN (SELECT count(*) FROM message_attempts a
+                    WHERE a.tenant_id = m.tenant_id AND a.message_id = m.id AND a.outcome = 'unknown') ELSE 0 END
+             FROM messages m JOIN tenants t ON t.id = m.tenant_id
+             LEFT JOIN captured c ON c.tenant_id = m.tenant_id AND c.message_id = m.id",
             &[],
         )
         .await?;
@@ -106,16 +110,21 @@ async fn messages(world: &World) -> anyhow::Result<BTreeMap<String, Message>> {
                 state: row.try_get(2)?,
                 has_cause: row.try_get::<_, Option<bool>>(3)?.unwrap_or_default(),
                 captured: row.try_get(4)?,
+                may_be_sent: row.try_get(5)?,
             };
             Ok((recipient.trim_start_matches('+').to_owned(), message))
         })
         .collect()
 }
 
-/// Whom Meta accepted more than one message for. Every tenant keeps what is unknown, so nobody may be sent to again.
-fn doubled(meta: &HashMap<String, RecipientTruth>) -> HashMap<String, String> {
+/// Whom Meta accepted more messages for than the tenant's policy allows.
+fn doubled(
+    meta: &HashMap<String, RecipientTruth>,
+    rows: &BTreeMap<String, Message>,
+) -> HashMap<String, String> {
+    let allowed = |recipient: &String| rows.get(recipient).map_or(0, |message| message.may_be_sent);
     meta.values()
-        .filter(|one| one.accepted > 1)
+        .filter(|one| i64::from(one.accepted) > allowed(&one.recipient))
         .map(|one| {
             let what = format!("{} was sent to {} times", one.recipient, one.accepted);
             (one.recipient.clone(), what)
@@ -192,6 +201,10 @@ fn figures(world: &World, report: &mut Report, rows: &BTreeMap<String, Message>)
         (
             "Meta: webhooks refused or cut",
             at_meta(truth.webhook_requests_failed),
+        ),
+        (
+            "may be sent again by their tenant's policy",
+            rows.values().map(|message| message.may_be_sent - 1).sum(),
         ),
         (
             "units captured",

@@ -240,8 +240,10 @@ async fn finish(world: &World) -> anyhow::Result<()> {
     eventually("all campaigns end", FINISHES_WITHIN, || async {
         let open = sight
             .number(
-                "SELECT count(*) FROM campaigns WHERE NOT (state = 'finished' OR (state = 'cancelled'
-                    AND finished_at IS NOT NULL))",
+                "SELECT (SELECT count(*) FROM campaigns WHERE NOT (state = 'finished' OR (state = 'cancelled'
+                    AND finished_at IS NOT NULL)))
+                 + (SELECT count(*) FROM messages m JOIN tenants t ON t.id = m.tenant_id
+                    WHERE m.state = 'unknown' AND t.unknown_policy <> 'keep')",
             )
             .await?;
         Ok((open == 0).then_some(()))

@@ -30,6 +30,8 @@ const FROZEN_STILL: Duration = Duration::from_secs(1);
 const BALANCED_WITHIN: Duration = Duration::from_secs(60);
 /// How long a planted panic may take to strike.
 const PANICS_WITHIN: Duration = Duration::from_secs(20);
+/// Messages that a tenant must still have, so that its pace is that of its number.
+const PACE_FROM: i64 = 15;
 /// Recipients that are suppressed.
 const SUPPRESSED: u64 = 60;
 
@@ -53,6 +55,10 @@ impl World {
     /// Strikes with a fault and lets it end.
     pub(crate) async fn strike(&mut self, fault: Fault, scale: &Scale) -> anyhow::Result<Strike> {
         let victim = fault.is_of_one_tenant().then(|| self.victim(fault));
+        if victim.is_some() {
+            // What the fault before this one set going, such as partitions that return to a node, is not this one's doing.
+            balanced(self, BALANCED_WITHIN).await?;
+        }
         let in_flight = self.wait_for_flight(victim).await?;
         let (at, accepted_before) = (Instant::now(), self.accepted());
         self.say(&format!(
@@ -276,8 +282,9 @@ impl World {
         let left = self.sight.left().await.unwrap_or_default();
         let (mut sent, mut usual) = (0.0, 0.0);
         for (number, customer) in self.customers.iter().enumerate() {
-            // Who has finished meanwhile has no pace.
-            if number == victim || !left.contains_key(&customer.tenant.id.0) {
+            // Who has come near the end meanwhile has no pace.
+            let left = left.get(&customer.tenant.id.0).copied().unwrap_or(0);
+            if number == victim || left < PACE_FROM {
                 continue;
             }
             sent += f64::from(now[number] - before[number]);

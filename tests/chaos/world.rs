@@ -20,6 +20,12 @@ use crate::stack::Stack;
 pub(crate) const TENANTS: usize = 20;
 /// Messages a second of each tenant's number.
 const RATE: u32 = 5;
+/// The tenant whose unknown messages are sent again.
+const RESENDS: usize = 3;
+/// The tenant whose unknown messages are given up.
+const GIVES_UP: usize = 4;
+/// How long those two wait for news.
+const UNKNOWN_AFTER_SECONDS: u32 = 12;
 /// Messages of each tenant below which there are more campaigns.
 const LITTLE_EACH: i64 = 75;
 /// Messages of each tenant in such a campaign.
@@ -94,7 +100,9 @@ impl World {
                 recipients: 0,
             });
         }
-        world.launch_all(scale.recipients).await?;
+        world.choose_policies().await?;
+        let all: Vec<usize> = (0..TENANTS).collect();
+        world.launch(&all, scale.recipients).await?;
         world.watch = Some(world.watch_unknown());
         world.say(&format!(
             "{TENANTS} campaigns of {} are running",
@@ -108,9 +116,19 @@ impl World {
         println!("{:>7.1} s  {what}", self.begun.elapsed().as_secs_f64());
     }
 
-    /// Gives every tenant a campaign to as many new recipients.
-    async fn launch_all(&mut self, recipients: u64) -> anyhow::Result<()> {
-        for number in 0..self.customers.len() {
+    /// Two tenants do not keep what is unknown: one wants it sent again, one gives it up.
+    async fn choose_policies(&self) -> anyhow::Result<()> {
+        for (number, policy) in [(RESENDS, "resend"), (GIVES_UP, "fail")] {
+            let path = format!("/admin/v1/tenants/{}", self.customers[number].tenant.id);
+            let chosen = json!({"unknown_policy": policy, "unknown_after_seconds": UNKNOWN_AFTER_SECONDS});
+            self.installation.admin.patch(&path, &chosen).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives these tenants a campaign to as many new recipients.
+    async fn launch(&mut self, who: &[usize], recipients: u64) -> anyhow::Result<()> {
+        for &number in who {
             let mut tenant = self.customers[number].tenant.clone();
             tenant.reconnect(&self.installation);
             let first = self.customers[number].first + self.customers[number].recipients;
@@ -122,12 +140,14 @@ impl World {
 
     /// Launches more campaigns when little is left to send and faults are to come: a slow machine must not make a run void.
     pub(crate) async fn top_up(&mut self) -> anyhow::Result<()> {
-        let left: i64 = self.sight.left().await?.values().sum();
-        if left < LITTLE_EACH * TENANTS as i64 {
-            self.say(&format!(
-                "only {left} messages are left: {MORE_EACH} more for each tenant"
-            ));
-            self.launch_all(MORE_EACH).await?;
+        let left = self.sight.left().await?;
+        let left_of = |number: usize| left.get(&self.customers[number].tenant.id.0).copied();
+        let poor: Vec<usize> = (0..self.customers.len())
+            .filter(|number| left_of(*number).unwrap_or(0) < LITTLE_EACH)
+            .collect();
+        if !poor.is_empty() {
+            self.say(&format!("{} tenants get {MORE_EACH} messages more", poor.len()));
+            self.launch(&poor, MORE_EACH).await?;
         }
         Ok(())
     }
