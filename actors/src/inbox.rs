@@ -9,7 +9,7 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 /// Room that an inbox keeps when it has been emptied.
-const KEPT_MOST: usize = 64;
+const KEPT_MOST: usize = 8;
 
 /// The sending end. Clones send to the same inbox.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ struct Inbox<T>(Mutex<State<T>>);
 #[derive(Debug)]
 struct State<T> {
     waiting: VecDeque<(Instant, T)>,
+    senders: usize,
     closed: bool,
     waker: Option<Waker>,
 }
@@ -33,6 +34,7 @@ struct State<T> {
 pub(crate) fn inbox<T>() -> (Sender<T>, Receiver<T>) {
     let state = State {
         waiting: VecDeque::new(),
+        senders: 1,
         closed: false,
         waker: None,
     };
@@ -48,7 +50,24 @@ impl<T> Inbox<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
+        self.0.state().senders += 1;
         Self(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.senders -= 1;
+        let waker = if state.senders == 0 {
+            state.waker.take()
+        } else {
+            None
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
@@ -87,6 +106,9 @@ impl<T> Stream for Receiver<T> {
     fn poll_next(self: std::pin::Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.0.state();
         let next = state.waiting.pop_front();
+        if next.is_none() && state.senders == 0 {
+            return Poll::Ready(None);
+        }
         if next.is_none()
             && !state
                 .waker
@@ -141,6 +163,19 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         sender.send(7);
         assert_eq!(waits.await.expect("no panic"), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inbox_ends_when_nobody_can_send_any_more() {
+        let (sender, mut receiver) = inbox();
+        let other = sender.clone();
+        other.send(1);
+        drop(sender);
+        let waits =
+            tokio::spawn(async move { (receiver.next().await.is_some(), receiver.next().await.is_none()) });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(other);
+        assert_eq!(waits.await.expect("no panic"), (true, true));
     }
 
     #[test]

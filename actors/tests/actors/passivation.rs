@@ -38,6 +38,28 @@ fn a_storm_of_passivations_loses_nothing() {
     });
 }
 
+#[test]
+fn a_tenant_that_has_left_holds_nothing_any_more() {
+    let settings = Settings {
+        passivate_after: Duration::from_secs(5),
+        ..Settings::default()
+    };
+    with_settings(settings, |rig| async move {
+        // Every tenant holds the ports for as long as anything of it is left.
+        let holders = || std::sync::Arc::strong_count(&rig.ports.ledger);
+        let before = holders();
+        for _ in 0..3 {
+            let (tenant, sender) = (rig.fakes.tenant(None), sender());
+            let messages = rig.fakes.queued(tenant, sender, 10);
+            rig.deliver(tenant, sender, &messages).await.expect("delivered");
+            assert!(holders() > before);
+            rig.run(tenant, 10).await;
+            assert!(rig.tenants().status().is_empty());
+            assert_eq!(holders(), before, "something of the tenant is left");
+        }
+    });
+}
+
 /// Sends and settles three messages at a time, with pauses of all lengths around the time of a commit.
 async fn work(rig: &Rig, number: usize) {
     let (tenant, sender) = (rig.fakes.tenant(None), sender());
