@@ -290,6 +290,7 @@ async fn queues(world: &mut World, report: &mut Report) -> anyhow::Result<()> {
     }
     connection.close(200, "done".into()).await?;
     report.look(DRAINED, found);
+    report.audited = true;
     Ok(())
 }
 

@@ -49,7 +49,8 @@ pub(crate) struct Report {
     /// Figures of the audit, by name.
     pub(crate) figures: BTreeMap<&'static str, i64>,
     findings: BTreeMap<&'static str, Vec<String>>,
-    audited: bool,
+    /// Whether the audit came to its end.
+    pub(crate) audited: bool,
 }
 
 impl Report {
@@ -68,13 +69,7 @@ impl Report {
 
     /// Notes that an invariant was looked at, and what was found, if anything.
     pub(crate) fn look(&mut self, invariant: Invariant, found: Vec<String>) {
-        self.audited = true;
         self.findings.entry(invariant.id).or_default().extend(found);
-    }
-
-    /// Notes that an invariant does not hold.
-    pub(crate) fn find(&mut self, invariant: Invariant, what: String) {
-        self.findings.entry(invariant.id).or_default().push(what);
     }
 
     /// Notes that the run did not go as it should.

@@ -148,15 +148,14 @@ fn note(
         lasted.as_secs_f64(),
         recovered.as_secs_f64()
     ));
-    if let Some(pace) = pace.filter(|pace| *pace < PACE_LEAST) {
-        report.find(
-            domain::invariants::APART,
-            format!(
-                "{}: the neighbours kept {:.0} % of their pace",
-                fault.name(),
-                100.0 * pace
-            ),
+    if let Some(pace) = pace {
+        let slow = format!(
+            "{}: the neighbours kept {:.0} % of their pace",
+            fault.name(),
+            100.0 * pace
         );
+        let found = (pace < PACE_LEAST).then_some(slow);
+        report.look(domain::invariants::APART, found.into_iter().collect());
     }
     report.struck.push(Struck {
         fault,
