@@ -93,7 +93,7 @@ impl Node {
         let (notices, noticed) = unbounded_channel();
         let clock = Clock::start();
         let health = Health::new(clock, metrics.sending().clone());
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             ports,
             settings,
             metrics,
@@ -105,7 +105,7 @@ impl Node {
             silence,
             #[cfg(feature = "fault-injection")]
             faults: crate::faults::Faults::default(),
-        };
+        });
         let tenants = Tenants::new(shared, handles);
         drop(runtime.spawn(tenants.attend(noticed)));
         Self {

@@ -24,7 +24,7 @@ use crate::tenants::DeliverError;
 
 /// Who is where on this node.
 pub(crate) struct Registry {
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     arbiters: Vec<ArbiterHandle>,
     partitions: Mutex<HashMap<Partition, OwnedPartition>>,
     quarantines: Mutex<Quarantines>,
@@ -41,7 +41,7 @@ pub(crate) enum Door {
 }
 
 impl Registry {
-    pub(crate) fn new(shared: Shared, arbiters: Vec<ArbiterHandle>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, arbiters: Vec<ArbiterHandle>) -> Self {
         Self {
             shared,
             arbiters,

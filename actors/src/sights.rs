@@ -34,6 +34,7 @@ struct Inner {
 /// What is told of one kind of actor.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Summary {
+    alive: usize,
     sum: usize,
     most: usize,
     outside: usize,
@@ -95,6 +96,7 @@ impl Inner {
 fn summary(kind: Kind, sights: &[Sight], now: Instant) -> Summary {
     let mut found = Summary::default();
     for sight in sights.iter().filter(|sight| sight.kind == kind) {
+        found.alive += 1;
         found.sum += sight.depth;
         found.most = found.most.max(sight.depth);
         found.outside += sight.outside;
@@ -125,6 +127,11 @@ impl Collector for Sights {
                 let labels = [("kind", *kind), ("stat", stat)];
                 ConstGauge::new(whole(value)).encode(depths.encode_family(&labels)?)?;
             }
+        }
+        let help = "Actors that take memory; passivated ones do not";
+        let mut alive = encoder.encode_descriptor("actors_alive", help, None, MetricType::Gauge)?;
+        for (kind, found) in &kinds {
+            ConstGauge::new(whole(found.alive)).encode(alive.encode_family(&[("kind", *kind)])?)?;
         }
         let help = "Work inside the deepest actors of a kind, by their tenants";
         let mut deepest =

@@ -88,7 +88,7 @@ pub struct TenantStatus {
 pub struct Tenants(Arc<Registry>);
 
 impl Tenants {
-    pub(crate) fn new(shared: Shared, arbiters: Vec<ArbiterHandle>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, arbiters: Vec<ArbiterHandle>) -> Self {
         Self(Arc::new(Registry::new(shared, arbiters)))
     }
 

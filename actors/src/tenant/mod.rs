@@ -91,7 +91,7 @@ pub(crate) struct Identity {
 /// What a tenant's three children share and what outlives their incarnations.
 pub(crate) struct World {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) limiter: Port<LimiterMessage>,
     pub(crate) send_queue: Port<SendMessage>,
     pub(crate) billing: Port<BillingMessage>,
@@ -113,7 +113,7 @@ impl World {
     /// Puts a tenant's world together.
     pub(crate) fn new(
         identity: Arc<Identity>,
-        shared: Shared,
+        shared: Arc<Shared>,
         limiter: Port<LimiterMessage>,
         send_queue: Port<SendMessage>,
         billing: Port<BillingMessage>,
@@ -215,7 +215,12 @@ impl Watched for World {
 }
 
 /// Gives queued rows back to `planned`. After a few tries it is left to the rows' own time in `queued`.
-pub(crate) async fn give_back(shared: Shared, tenant: TenantId, messages: Vec<MessageId>, wait: Duration) {
+pub(crate) async fn give_back(
+    shared: Arc<Shared>,
+    tenant: TenantId,
+    messages: Vec<MessageId>,
+    wait: Duration,
+) {
     let mut delays = Delays::of_dependency();
     for _ in 0..GIVE_BACK_TRIES {
         let due_at = shared.clock.after(wait);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::{AttemptId, SenderId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::gate::Port;
@@ -19,7 +19,8 @@ use crate::tenant::suspects::{Suspect, Suspects};
 #[derive(Debug)]
 pub(crate) struct Live {
     attempts: Mutex<HashMap<AttemptId, SenderId>>,
-    count: watch::Sender<usize>,
+    /// Told when there is no attempt any more.
+    empty: Notify,
     metrics: Metrics,
 }
 
@@ -27,7 +28,7 @@ impl Live {
     pub(crate) fn new(metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             attempts: Mutex::default(),
-            count: watch::Sender::new(0),
+            empty: Notify::new(),
             metrics,
         })
     }
@@ -59,19 +60,29 @@ impl Live {
 
     /// Tells how many attempts there are.
     pub(crate) fn count(&self) -> usize {
-        *self.count.borrow()
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Waits until there is no attempt.
     pub(crate) async fn drained(&self) {
-        // The sender is ours, so it cannot be gone.
-        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+        loop {
+            // Asked for before the look, so that it is not missed between the two.
+            let empty = self.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            empty.await;
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<AttemptId, SenderId>)) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut attempts);
-        self.count.send_replace(attempts.len());
+        if attempts.is_empty() {
+            // An emptied map keeps its room.
+            *attempts = HashMap::new();
+            self.empty.notify_waiters();
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct TenantHandle {
 
 impl TenantHandle {
     /// Starts a tenant's actors on an arbiter.
-    pub(crate) fn start(identity: Identity, shared: Shared, arbiter: &ArbiterHandle) -> Arc<Self> {
+    pub(crate) fn start(identity: Identity, shared: Arc<Shared>, arbiter: &ArbiterHandle) -> Arc<Self> {
         let tenant = identity.tenant;
         let (limiter, limiter_inbox) = Port::open(Kind::RateLimiter, tenant, 1);
         let (send_queue, send_inbox) = Port::open(Kind::SendQueue, tenant, SEND_QUEUE_MOST);

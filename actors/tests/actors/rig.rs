@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_rt::System;
 use actors::metrics::Metrics;
-use actors::node::{Node, Ports, Settings};
+use actors::node::{Node, Settings};
 use actors::tenants::{DeliverError, Tenants, Work};
 use actors::testing::Fakes;
 use domain::ids::{MessageId, SenderId, TenantId};
@@ -21,8 +21,6 @@ pub(crate) const PARTITION: Partition = Partition(3);
 pub(crate) struct Rig {
     pub(crate) node: Node,
     pub(crate) fakes: Fakes,
-    /// The ports as the node's tenants hold them.
-    pub(crate) ports: Ports,
     pub(crate) registry: Registry,
 }
 
@@ -44,19 +42,17 @@ pub(crate) fn with_settings<F: Future<Output = ()> + 'static>(
     let shared = runtime.clone();
     System::with_tokio_rt(move || shared).block_on(async {
         let fakes = Fakes::new(Duration::from_millis(20));
-        let ports = fakes.ports();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let settings = Settings {
             arbiters: 0,
             ..settings
         };
-        let node = Node::start(ports.clone(), settings, runtime.clone(), metrics);
+        let node = Node::start(fakes.ports(), settings, runtime.clone(), metrics);
         node.tenants().grant(PARTITION, Epoch(1));
         let rig = Rig {
             node,
             fakes,
-            ports,
             registry,
         };
         test(rig).await;
