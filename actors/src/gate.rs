@@ -115,7 +115,12 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.enter();
-        self.gate.entries().since.remove(&self.number);
+        let mut entries = self.gate.entries();
+        entries.since.remove(&self.number);
+        if entries.since.is_empty() {
+            // An emptied map keeps a leaf.
+            entries.since = BTreeMap::new();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of this crate. They are touched through the methods here only, so that labels cannot drift.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::ids::TenantId;
@@ -98,9 +98,13 @@ struct SettledLabels {
     class: &'static str,
 }
 
-/// The metrics of this crate. Cheap to clone; clones count together.
+/// The metrics of this crate. Cheap to clone and small, since every actor holds one; clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct Metrics(Arc<Families>);
+
+/// What [`Metrics`] shares.
+#[derive(Debug)]
+struct Families {
     in_mailbox: Family<KindLabel, Histogram>,
     handler: Family<KindLabel, Histogram>,
     restarts: Family<RestartLabels, Counter>,
@@ -112,7 +116,7 @@ pub struct Metrics {
     escalations: Family<KindLabel, Counter>,
     quarantines: Counter,
     sights: Sights,
-    pub(crate) sending: SendingMetrics,
+    sending: SendingMetrics,
 }
 
 /// How many tenants are in which state.
@@ -128,62 +132,62 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let malote = registry.sub_registry_with_prefix("malote");
         let metrics = Self::new(SendingMetrics::register(malote));
-        malote.register_collector(Box::new(metrics.sights.clone()));
+        malote.register_collector(Box::new(metrics.0.sights.clone()));
         malote.register(
             "actor_time_in_mailbox_seconds",
             "Time of a message between being sent and being handled",
-            metrics.in_mailbox.clone(),
+            metrics.0.in_mailbox.clone(),
         );
         malote.register(
             "actor_handler_seconds",
             "Time that a handler kept its actor busy",
-            metrics.handler.clone(),
+            metrics.0.handler.clone(),
         );
         malote.register(
             "actor_restarts",
             "Restarts of actors by cause",
-            metrics.restarts.clone(),
+            metrics.0.restarts.clone(),
         );
         malote.register(
             "actor_escalations",
             "Actors that failed too often and asked their tenant to decide",
-            metrics.escalations.clone(),
+            metrics.0.escalations.clone(),
         );
         malote.register(
             "quarantines",
             "Tenants that this node put into quarantine",
-            metrics.quarantines.clone(),
+            metrics.0.quarantines.clone(),
         );
         malote.register(
             "tenants",
             "Tenants of this node's partitions that have actors or are in quarantine",
-            metrics.tenants.clone(),
+            metrics.0.tenants.clone(),
         );
         malote.register(
             "messages_settled",
             "Attempts that ended, by where their message went",
-            metrics.settled.clone(),
+            metrics.0.settled.clone(),
         );
         malote.register(
             "meta_call_seconds",
             "Time of a call to Meta",
-            metrics.meta_call.clone(),
+            metrics.0.meta_call.clone(),
         );
         malote.register(
             "messages_in_flight",
             "Attempts between their proposal and their stored outcome",
-            metrics.in_flight.clone(),
+            metrics.0.in_flight.clone(),
         );
         malote.register(
             "partitions_owned",
             "Partitions that this node owns",
-            metrics.partitions.clone(),
+            metrics.0.partitions.clone(),
         );
         metrics
     }
 
     fn new(sending: SendingMetrics) -> Self {
-        let metrics = Self {
+        let metrics = Self(Arc::new(Families {
             in_mailbox: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-5, 4.0, 11))),
             handler: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 11))),
             restarts: Family::default(),
@@ -196,52 +200,61 @@ impl Metrics {
             quarantines: Counter::default(),
             sights: Sights::default(),
             sending,
-        };
+        }));
         metrics.show_zeros();
         metrics
     }
 
     fn show_zeros(&self) {
         for kind in Kind::ALL.map(Kind::as_str) {
-            drop(self.escalations.get_or_create(&KindLabel { kind }));
-            drop(self.in_mailbox.get_or_create(&KindLabel { kind }));
-            drop(self.handler.get_or_create(&KindLabel { kind }));
+            drop(self.0.escalations.get_or_create(&KindLabel { kind }));
+            drop(self.0.in_mailbox.get_or_create(&KindLabel { kind }));
+            drop(self.0.handler.get_or_create(&KindLabel { kind }));
             for cause in Cause::ALL.map(Cause::as_str) {
-                drop(self.restarts.get_or_create(&RestartLabels { kind, cause }));
+                drop(self.0.restarts.get_or_create(&RestartLabels { kind, cause }));
             }
         }
         self.tenants_now(TenantCounts::default(), Vec::new());
     }
 
+    /// Gives the metrics of sending.
+    pub(crate) fn sending(&self) -> &SendingMetrics {
+        &self.0.sending
+    }
+
     /// Looks at a tenant's actors for as long as they live.
     pub(crate) fn watch(&self, watched: Weak<dyn Watched>) {
-        self.sights.watch(watched);
+        self.0.sights.watch(watched);
     }
 
     /// Records that a message was handled.
     pub(crate) fn handled(&self, kind: Kind, waited: Duration, took: Duration) {
         let label = KindLabel { kind: kind.as_str() };
-        self.in_mailbox
+        self.0
+            .in_mailbox
             .get_or_create(&label)
             .observe(waited.as_secs_f64());
-        self.handler.get_or_create(&label).observe(took.as_secs_f64());
+        self.0.handler.get_or_create(&label).observe(took.as_secs_f64());
     }
 
     /// Counts a restart, or a message given up.
     pub(crate) fn restarted(&self, kind: Kind, cause: Cause) {
         let (kind, cause) = (kind.as_str(), cause.as_str());
-        self.restarts.get_or_create(&RestartLabels { kind, cause }).inc();
+        self.0
+            .restarts
+            .get_or_create(&RestartLabels { kind, cause })
+            .inc();
     }
 
     /// Counts an actor that asked its tenant to decide.
     pub(crate) fn escalated(&self, kind: Kind) {
         let kind = kind.as_str();
-        self.escalations.get_or_create(&KindLabel { kind }).inc();
+        self.0.escalations.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// Counts a tenant that was put into quarantine.
     pub(crate) fn quarantined(&self) {
-        self.quarantines.inc();
+        self.0.quarantines.inc();
     }
 
     /// Shows how many tenants are in which state, and who is in quarantine.
@@ -252,39 +265,40 @@ impl Metrics {
             ("parked", counts.parked),
             ("quarantined", quarantined.len()),
         ];
-        self.sights.quarantined_now(quarantined);
+        self.0.sights.quarantined_now(quarantined);
         for (state, count) in states {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.tenants.get_or_create(&StateLabel { state }).set(count);
+            self.0.tenants.get_or_create(&StateLabel { state }).set(count);
         }
     }
 
     /// Shows how many partitions this node owns.
     pub(crate) fn partitions_now(&self, owned: usize) {
-        self.partitions.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        self.0.partitions.set(i64::try_from(owned).unwrap_or(i64::MAX));
     }
 
     /// Counts an attempt that ended.
     pub(crate) fn settled(&self, verdict: &'static str, class: Option<ErrorClass>) {
         let class = class.map_or("none", ErrorClass::as_str);
-        self.settled
+        self.0
+            .settled
             .get_or_create(&SettledLabels { verdict, class })
             .inc();
     }
 
     /// Records a call to Meta.
     pub(crate) fn called(&self, took: Duration) {
-        self.meta_call.observe(took.as_secs_f64());
+        self.0.meta_call.observe(took.as_secs_f64());
     }
 
     /// Counts attempts that begin.
     pub(crate) fn begun(&self, attempts: i64) {
-        self.in_flight.inc_by(attempts);
+        self.0.in_flight.inc_by(attempts);
     }
 
     /// Counts an attempt that is over.
     pub(crate) fn ended(&self) {
-        self.in_flight.dec();
+        self.0.in_flight.dec();
     }
 }
 

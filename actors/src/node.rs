@@ -92,7 +92,7 @@ impl Node {
         }
         let (notices, noticed) = unbounded_channel();
         let clock = Clock::start();
-        let health = Health::new(clock, metrics.sending.clone());
+        let health = Health::new(clock, metrics.sending().clone());
         let shared = Shared {
             ports,
             settings,

@@ -74,12 +74,12 @@ impl BillingCounter {
         self.head = committed.head;
         self.head_at = Instant::now();
         for (sender, until) in committed.held {
-            let sending = &self.world.shared.metrics.sending;
+            let sending = self.world.shared.metrics.sending();
             sending.held_back(Scope::Portfolio, 1);
             self.world.limiter.tell(LimiterMessage::Hold { sender, until });
         }
         for (by, count) in committed.settled {
-            self.world.shared.metrics.sending.unknown_settled(by, count);
+            self.world.shared.metrics.sending().unknown_settled(by, count);
         }
         let Some(batch) = self.world.commit.batch().take() else {
             return;

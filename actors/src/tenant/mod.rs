@@ -151,7 +151,7 @@ impl World {
 
     /// Counts attempts whose outcome is not known.
     pub(crate) fn became_unknown(&self, cause: UnknownCause, attempts: usize) {
-        self.shared.metrics.sending.became_unknown(cause, attempts);
+        self.shared.metrics.sending().became_unknown(cause, attempts);
     }
 
     /// [`World::landed`] tells from now on when an attempt is over.

@@ -261,7 +261,7 @@ async fn settle_unknown(world: &Arc<World>) {
         };
         for (by, count) in settled.by {
             tracing::info!(tenant.id = %world.tenant(), by = by.as_str(), count, "unknown messages are settled");
-            world.shared.metrics.sending.unknown_settled(by, count);
+            world.shared.metrics.sending().unknown_settled(by, count);
         }
         if !settled.events.is_empty() {
             world.billing.tell(BillingMessage::Apply {

@@ -166,7 +166,7 @@ fn held_back(world: &Arc<World>, claimed: &Claimed) -> Option<Judgement> {
             "the number has written to this recipient too often lately",
         )
     };
-    shared.metrics.sending.held_back(scope, 1);
+    shared.metrics.sending().held_back(scope, 1);
     let not_begun = Failure::NotBegun { after };
     Some(judge_failure(world, not_begun, reason.to_owned(), claimed))
 }
