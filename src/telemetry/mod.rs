@@ -17,7 +17,9 @@ pub fn start_logging(settings: &Telemetry) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("telemetry.log_filter {:?}: {error}", settings.log_filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would say on stderr that stderr takes nothing, and panic: a full disk under the log must not end the server.
+        .log_internal_errors(false);
     let started = match settings.log_format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -30,6 +30,8 @@ const UNKNOWN_AFTER_SECONDS: u32 = 12;
 const LITTLE_EACH: i64 = 75;
 /// Messages of each tenant in such a campaign.
 const MORE_EACH: u64 = 100;
+/// How long Meta's first news of a message takes: longer than the wait before a second attempt, so that a blind one would be seen.
+const NEWS_AFTER: Duration = Duration::from_millis(2_500);
 /// The time between two looks at what is unknown.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often a call to the API is repeated while servers are being broken.
@@ -258,9 +260,9 @@ fn meta(seed: u64) -> Config {
     Config {
         seed,
         webhook_latency: WebhookLatency {
-            sent: Duration::from_millis(200),
-            delivered: Duration::from_millis(600),
-            read: Duration::from_secs(2),
+            sent: NEWS_AFTER,
+            delivered: NEWS_AFTER + Duration::from_millis(500),
+            read: NEWS_AFTER + Duration::from_secs(2),
             jitter: 0.5,
         },
         webhook_timeout: Duration::from_secs(3),
@@ -277,7 +279,7 @@ fn settings() -> Vec<(String, String)> {
         ("MALOTE_PIPELINE__CLAIM_DEADLINE_MS", "8000"),
         ("MALOTE_META__TIMEOUT_MS", "5000"),
         ("MALOTE_NODE__WAIT_FOR_SERVERS_SECONDS", "140"),
-        ("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "500"),
+        ("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "300"),
         ("MALOTE_PIPELINE__UNAPPLIED_FOR_MOST_MS", "10000"),
         ("MALOTE_PIPELINE__QUEUED_FOR_MOST_MS", "15000"),
         (
