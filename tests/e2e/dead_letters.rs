@@ -42,8 +42,16 @@ async fn list(tenant: &Tenant, query: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_inspects_replays_and_purges_its_letters() {
     let (installation, tenant, campaign) = doomed("letters_api").await;
-    let letters = list(&tenant, &format!("?campaign_id={campaign}&class=transient")).await;
+    let letters = list(
+        &tenant,
+        &format!("?campaign_id={campaign}&kind=attempts_exhausted"),
+    )
+    .await;
     assert_eq!(letters.len(), 20);
+    let class = letters[0]["class"].as_str().expect("a class");
+    let alike = letters.iter().filter(|letter| letter["class"] == class).count();
+    let found = list(&tenant, &format!("?class={class}")).await;
+    assert_eq!(found.len(), alike, "{found:?}");
     let id = letters[0]["id"].as_str().expect("an answer");
     let story = tenant
         .api
@@ -89,7 +97,7 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
     assert_eq!((&again["purged"], &again["skipped"]), (&json!(0), &json!(1)));
 
     installation.simulator.set_faults(Faults::default());
-    let replay = json!({"campaign_id": campaign, "class": "transient", "dry_run": true});
+    let replay = json!({"campaign_id": campaign, "kind": "attempts_exhausted", "dry_run": true});
     let would = tenant
         .api
         .post("/v1/dead-letters/replay", &replay)
@@ -100,7 +108,7 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
         (&json!(19), &json!(true))
     );
     assert_eq!(list(&tenant, "").await.len(), 19, "a dry run moves nothing");
-    let replay = json!({"campaign_id": campaign, "class": "transient"});
+    let replay = json!({"campaign_id": campaign, "kind": "attempts_exhausted"});
     let done = tenant
         .api
         .post("/v1/dead-letters/replay", &replay)
@@ -178,7 +186,7 @@ async fn an_operator_works_through_the_letters_by_the_command_line() {
     assert_eq!((code, text.lines().count()), (0, 20), "{text}");
     let id = first["id"].as_str().expect("an answer");
     let (code, shown, text) = malote(&installation, &["show", id, "--json"]);
-    assert_eq!((code, &shown["class"]), (0, &json!("transient")), "{text}");
+    assert_eq!((code, &shown["class"]), (0, &first["class"]), "{text}");
     assert!(!text.contains("+3519"), "no phone number: {text}");
 
     assert_eq!(
@@ -208,8 +216,8 @@ async fn an_operator_works_through_the_letters_by_the_command_line() {
         "replay",
         "--tenant",
         &of_tenant,
-        "--class",
-        "transient",
+        "--kind",
+        "attempts_exhausted",
         "--dry-run",
     ];
     let (code, _, text) = malote(&installation, &replay);
@@ -218,8 +226,8 @@ async fn an_operator_works_through_the_letters_by_the_command_line() {
         "replay",
         "--tenant",
         &of_tenant,
-        "--class",
-        "transient",
+        "--kind",
+        "attempts_exhausted",
         "--by",
         "ana",
     ];
