@@ -75,26 +75,7 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
     );
     assert!(list(&tenant, "?kind=poison").await.is_empty());
 
-    let purge = json!({"ids": [id]});
-    let refused = tenant
-        .api
-        .post("/v1/dead-letters/purge", &purge)
-        .await
-        .expect_err("a refusal");
-    assert!(refused.to_string().contains("say why"), "{refused}");
-    let purge = json!({"ids": [id], "reason": "a wrong number"});
-    let purged = tenant
-        .api
-        .post("/v1/dead-letters/purge", &purge)
-        .await
-        .expect("an answer");
-    assert_eq!((&purged["purged"], &purged["skipped"]), (&json!(1), &json!(0)));
-    let again = tenant
-        .api
-        .post("/v1/dead-letters/purge", &purge)
-        .await
-        .expect("an answer");
-    assert_eq!((&again["purged"], &again["skipped"]), (&json!(0), &json!(1)));
+    purge_with_a_reason(&tenant, id).await;
 
     installation.simulator.set_faults(Faults::default());
     let replay = json!({"campaign_id": campaign, "kind": "attempts_exhausted", "dry_run": true});
@@ -120,6 +101,29 @@ async fn a_tenant_inspects_replays_and_purges_its_letters() {
     let campaign = tenant.campaign(&campaign).await.expect("an answer");
     check_promises(&installation, &tenant, &campaign, 20).await;
     installation.stop().await.expect("an answer");
+}
+
+async fn purge_with_a_reason(tenant: &Tenant, id: &str) {
+    let purge = json!({"ids": [id]});
+    let refused = tenant
+        .api
+        .post("/v1/dead-letters/purge", &purge)
+        .await
+        .expect_err("a refusal");
+    assert!(refused.to_string().contains("say why"), "{refused}");
+    let purge = json!({"ids": [id], "reason": "a wrong number"});
+    let purged = tenant
+        .api
+        .post("/v1/dead-letters/purge", &purge)
+        .await
+        .expect("an answer");
+    assert_eq!((&purged["purged"], &purged["skipped"]), (&json!(1), &json!(0)));
+    let again = tenant
+        .api
+        .post("/v1/dead-letters/purge", &purge)
+        .await
+        .expect("an answer");
+    assert_eq!((&again["purged"], &again["skipped"]), (&json!(0), &json!(1)));
 }
 
 async fn arrived(tenant: &Tenant, campaign: &str, many: i64) {
