@@ -56,4 +56,4 @@ bench: stack ## speed as ratios to a bare loop, in one run
 	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)
 	cargo bench -p domain --bench hot
 
-nightly: test chaos bench ## everything that takes longer
+nightly: test chaos mutants latency bench ## everything that takes longer
