@@ -3,6 +3,9 @@
 use crate::reading::{files, is_of_word, read, sources};
 use crate::report;
 
+/// What tells of the backups, by the textfile of node_exporter.
+const BESIDE_THE_PROGRAM: &str = "deploy/backup/status";
+
 /// What the exposition adds to a registered name.
 const ENDINGS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 
@@ -12,6 +15,7 @@ fn dashboards_and_alerts_ask_for_metrics_that_exist() {
         .iter()
         .filter(|file| !file.starts_with("tests/"))
         .map(|file| read(file))
+        .chain([read(BESIDE_THE_PROGRAM)])
         .collect();
     let is_registered = |name: &str| {
         let bare = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending));
