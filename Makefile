@@ -5,10 +5,10 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint unit e2e chaos latency mutants bench nightly openapi stack
+.PHONY: help demo test lint unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb
 
 help: ## this list
-	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: stack ## the main job end to end; ARGS=--exit ends by itself, 0 only if all adds up
 	cargo build --release --bin malote
@@ -25,6 +25,9 @@ lint: ## form, lints, documentation, the repository's rules
 	cargo build $(TESTS) --bin malote
 	target/debug/malote migrate lint
 	dev/lint-migrations
+	dev/deploy-check
+	dev/check-api --self-test
+	dev/check-api
 	target/debug/malote openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
 
 unit: ## unit and property tests; no server needed
@@ -56,4 +59,14 @@ bench: stack ## speed as ratios to a bare loop, in one run
 	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)
 	cargo bench -p domain --bench hot
 
-nightly: test chaos mutants latency bench ## everything that takes longer
+restore-drill: ## breaks a database under load, restores it to just before, proves it; evidence in docs/drills/
+	cargo build --release --bin malote
+	dev/restore-drill $(ARGS)
+
+deploy-check: ## Dockerfile, compose file, manifests, units and scripts, without starting any
+	dev/deploy-check
+
+deb: ## the Debian package, in target/debian/; ARGS=--try also starts what is in it, as a user without rights
+	dev/package $(ARGS)
+
+nightly: test chaos mutants latency bench restore-drill ## everything that takes longer
