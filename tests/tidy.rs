@@ -11,6 +11,8 @@ mod metrics;
 mod mutants;
 #[path = "tidy/reading.rs"]
 mod reading;
+#[path = "tidy/threats.rs"]
+mod threats;
 
 use std::collections::BTreeSet;
 
