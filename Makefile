@@ -5,7 +5,7 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb
+.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -17,7 +17,7 @@ demo: stack ## the main job end to end; ARGS=--exit ends by itself, 0 only if al
 test: lint unit e2e ## what every change must pass
 	$(MAKE) chaos ARGS=--short
 
-lint: ## form, lints, documentation, the repository's rules
+lint: alerts ## form, lints, documentation, the repository's rules
 	cargo fmt --all --check
 	cargo clippy $(TESTS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
@@ -29,6 +29,12 @@ lint: ## form, lints, documentation, the repository's rules
 	dev/check-api --self-test
 	dev/check-api
 	target/debug/malote openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
+
+alerts: ## rules, their unit tests, routes of notices, runbooks, dashboards; no server needed
+	dev/ops check
+
+alert-mutants: ## breaks each rule in each way; 0 only if its unit tests go red each time
+	dev/ops mutate $(ARGS)
 
 unit: ## unit and property tests; no server needed
 	cargo test $(TESTS) --lib --bins --test actors --test it

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -345,12 +346,19 @@ class Alertmanager(Server):
 
     def start(self):
         self.make_directory()
-        source = Path(self.config["checkout"]) / "alerts/alertmanager.yml"
+        source = (Path(self.config["checkout"]) / "alerts/alertmanager.yml").read_text()
         file = self.directory / "alertmanager.yml"
-        shutil.copyfile(source, file)
+        file.write_text(without_notices(source))
         self.spawn(["prometheus-alertmanager", f"--config.file={file}", f"--storage.path={self.directory}/data",
                     f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address=", "--log.level=warn"])
         self.wait_until_up()
+
+
+def without_notices(config):
+    """The same routes to receivers that tell nobody: a stack on a desk must not page."""
+    routes, receivers = config.split("\nreceivers:\n")
+    names = re.findall(r"^  - name: (\w+)$", receivers, re.M)
+    return routes + "\nreceivers:\n" + "".join(f"  - name: {name}\n" for name in names)
 
 
 SERVERS = [PostgreSQL, Redis, RabbitMQ, Alertmanager, Prometheus]
