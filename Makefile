@@ -5,7 +5,7 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb
+.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb loss-drill rolling-restart
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -75,4 +75,12 @@ deploy-check: ## Dockerfile, compose file, manifests, units and scripts, without
 deb: ## the Debian package, in target/debian/; ARGS=--try also starts what is in it, as a user without rights
 	dev/package $(ARGS)
 
-nightly: test chaos mutants latency bench restore-drill ## everything that takes longer
+loss-drill: ## loses RabbitMQ's whole disk, then Redis's, in the middle of a campaign: nothing lost, nothing doubled
+	cargo build --release --bin malote
+	dev/loss-drill $(ARGS)
+
+rolling-restart: ## two nodes restarted in turn under load: 0 requests failed, 0 messages lost, 0 doubled
+	cargo build --release --bin malote
+	dev/rolling-restart $(ARGS)
+
+nightly: test chaos mutants latency bench restore-drill loss-drill rolling-restart ## everything that takes longer

@@ -20,12 +20,18 @@ def git(*words):
     return subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def is_dirty():
+    """Whether there are changes in no commit, records aside."""
+    records = ["docs/evidence", "docs/drills", "docs/readiness/decisions", "docs/readiness/signatures"]
+    return bool(git("status", "--porcelain", "--untracked-files=all", "--", ".", *[f":!{record}" for record in records]))
+
+
 def write(checks, figures, passed, begun, arguments):
     DRILLS.mkdir(exist_ok=True)
     moment = datetime.fromtimestamp(begun, timezone.utc)
     figures = {name: value for name, value in figures.items() if name != "application_up_at"}
     evidence = {
-        "kind": "restore-drill", "passed": passed, "commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain")),
+        "kind": "restore-drill", "passed": passed, "commit": git("rev-parse", "HEAD"), "dirty": is_dirty(),
         "started_at": moment.isoformat(timespec="seconds"), "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "by": "CI" if os.environ.get("CI") else "a person at a desk",
         "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "malote": version(arguments.malote),
@@ -42,7 +48,8 @@ def write(checks, figures, passed, begun, arguments):
 
 
 def version(program):
-    return subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return f"{said} ({program.resolve().parent.name} build)"
 
 
 def sign(file, key):

@@ -178,13 +178,13 @@ class Heartbeats:
 class Application:
     """malote and the simulated Meta that it sends to."""
 
-    def __init__(self, stack, program):
+    def __init__(self, stack, program, *simulated):
         self.stack, self.program, self.server, self.log = stack, program, None, open(stack.root / "application.log", "ab")
         self.public, self.internal, meta = free_port(), free_port(), free_port()
         self.meta = f"http://127.0.0.1:{meta}"
         self.simulator = self.spawn(stack.environment, "simulator", "--listen", f"127.0.0.1:{meta}", "--number-rate", 0, "--token", TOKEN,
                                     "--callback", f"http://127.0.0.1:{self.public}/webhooks/meta",
-                                    "--app-secret", stack.password("app_secret"))
+                                    "--app-secret", stack.password("app_secret"), *simulated)
         self.key = None
 
     def spawn(self, environment, *words):
