@@ -83,4 +83,4 @@ rolling-restart: ## two nodes restarted in turn under load: 0 requests failed, 0
 	cargo build --release --bin malote
 	dev/rolling-restart $(ARGS)
 
-nightly: test chaos mutants latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
+nightly: test chaos mutants alert-mutants latency bench restore-drill loss-drill rolling-restart ## everything that takes longer

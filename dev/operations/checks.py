@@ -10,6 +10,7 @@ import dashboards
 import lint_notices
 import lint_rules
 import lint_runbooks
+import lint_schema
 import metrics
 import slo
 from files import RULES, TESTS, Found, relative
@@ -61,7 +62,8 @@ def unit_tests():
 
 
 CHECKS = [("generated", stale), ("rules", lint_rules.check), ("notices", lint_notices.check), ("metrics", metrics.check),
-          ("runbooks", lint_runbooks.check), ("dashboards", dashboards.check), ("unit tests", unit_tests)]
+          ("runbooks", lint_runbooks.check), ("dashboards", dashboards.check), ("schema", lint_schema.check),
+          ("unit tests", unit_tests)]
 
 
 def check():

@@ -16,7 +16,7 @@ VARIABLES = [
     {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus", "current": {"text": "Prometheus", "value": "prometheus"},
      "hide": 2, "includeAll": False, "multi": False, "refresh": 1, "options": []},
     {"name": "instance", "label": "Node", "type": "query", "datasource": SOURCE, "query": {"query": 'label_values(up{job="malote"}, instance)', "refId": "instance"},
-     "definition": 'label_values(up{job="malote"}, instance)', "includeAll": True, "allValue": ".*", "multi": True,
+     "includeAll": True, "allValue": ".*", "multi": True,
      "current": {"text": ["All"], "value": ["$__all"]}, "refresh": 2, "sort": 1, "options": [], "regex": "", "hide": 0},
 ]
 
@@ -40,7 +40,8 @@ def field(kind, unit, threshold=None, below=False):
 def options(kind):
     if kind == "stat":
         return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "colorMode": "value", "graphMode": "area",
-                "justifyMode": "auto", "textMode": "auto", "orientation": "auto"}
+                "justifyMode": "auto", "textMode": "auto", "orientation": "auto", "wideLayout": True, "showPercentChange": False,
+                "percentChangeColorMode": "standard"}
     return {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}}
 
 

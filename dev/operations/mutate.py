@@ -10,10 +10,13 @@ from pathlib import Path
 
 import yaml
 
+import promql
 from cases import documents, source_of
 from files import RULES, Found, alerts, groups
 
 NUMBER = re.compile(r"(?<=(?:>=|<=|==| >| <) )(\d+(?:\.\d+)?)")
+# The short window of a pair only decides when an alert ends, and keep_firing_for hides that: half of its threshold changes nothing.
+SHORT = re.compile(r'\(slo:error_ratio:\w+\{slo="\w+"\} > $')
 OPPOSITE = {">": "<", "<": ">", ">=": "<", "<=": ">", "==": "!="}
 
 
@@ -36,7 +39,7 @@ def mutants(rule):
     for match in NUMBER.finditer(expression):
         value = float(match.group(1))
         if value:
-            for factor in (0.5, 2):
+            for factor in (2,) if SHORT.search(expression[:match.start()]) else (0.5, 2):
                 other = f"{value * factor:.6g}"
                 broken(f"threshold {match.group(1)} made {other}", expr=expression[:match.start()] + other + expression[match.end():])
     branches = re.split(r"\n(and|or) ?\n?", expression)
@@ -57,9 +60,9 @@ def goes_red(path, document, rule, other):
     tests = [group for group in document["tests"] if group["name"].startswith((f"{name}:", f"{name} "))]
     if not tests:
         return False
-    kept = []
+    kept, needed = [], promql.metrics(rule["expr"])
     for group in groups(path):
-        rules = [other if found == rule else found for found in group["rules"] if "record" in found or found == rule]
+        rules = [other if found == rule else found for found in group["rules"] if found.get("record") in needed or found == rule]
         kept.append({**group, "rules": rules})
     with tempfile.TemporaryDirectory() as place:
         Path(place, "rules.yml").write_text(yaml.dump({"groups": kept}, sort_keys=False))

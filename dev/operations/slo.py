@@ -61,7 +61,7 @@ def outage(slo):
     if "events_2m" in wanted:
         branches.append(f"({above(slo, ('1m', '2m'), ratio)} and {enough(slo, '2m', wanted['events_2m'])})")
     return {
-        "alert": wanted["alert"], "expr": "\nor\n".join(branches), "for": "15s", "keep_firing_for": KEEP,
+        "alert": wanted["alert"], "expr": "\nor\n".join(branches), "keep_firing_for": KEEP,
         "labels": {"severity": "critical", "team": slo["team"], "slo": slo["name"]},
         "annotations": annotations(slo, wanted["alert"], f"{slo['title']}: {{{{ $value | humanizePercentage }}}} fail now", wanted["first"]),
     }
