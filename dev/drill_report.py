@@ -33,7 +33,7 @@ def write(checks, figures, passed, begun, arguments):
     evidence = {
         "kind": "restore-drill", "passed": passed, "commit": git("rev-parse", "HEAD"), "dirty": is_dirty(),
         "started_at": moment.isoformat(timespec="seconds"), "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "by": "CI" if os.environ.get("CI") else "a person at a desk",
+        "by": "CI" if os.environ.get("CI") else "hand",
         "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "malote": version(arguments.malote),
         "load": {"at_the_loss": "4 slow writers" if arguments.idle else "a campaign and 4 writers", "contacts": arguments.contacts, "messages_per_second": arguments.rate},
         "objectives": {"rpo_seconds": 0 if arguments.synchronous else RPO_OBJECTIVE, "rto_seconds": RTO_OBJECTIVE},
@@ -41,7 +41,8 @@ def write(checks, figures, passed, begun, arguments):
     }
     suffix = "-synchronous" if arguments.synchronous else "-idle" if arguments.idle else ""
     file = DRILLS / f"{moment:%Y-%m-%d-%H%M}{suffix}.json"
-    file.write_text(json.dumps(evidence, indent=1) + "\n")
+    # Where the checkout lies on this machine is nobody's business.
+    file.write_text(json.dumps(evidence, indent=1).replace(str(CHECKOUT), ".") + "\n")
     signed_by = sign(file, arguments.sign)
     file.with_suffix(".md").write_text(markdown(evidence, signed_by))
     return file.relative_to(CHECKOUT)
