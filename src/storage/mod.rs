@@ -37,6 +37,7 @@ pub mod quarantine;
 pub mod recipients;
 mod redis;
 pub mod reports;
+pub mod request_limits;
 pub mod revivals;
 mod roles;
 pub mod schema;
