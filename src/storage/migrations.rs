@@ -40,6 +40,7 @@ pub const ALL: &[Migration] = migrations![
     7 "0007_dead_letters",
     8 "0008_nodes",
     9 "0009_security_events",
+    13 "0013_audit_log",
 ];
 
 impl Migration {
