@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -162,6 +162,21 @@ impl Client {
         content_type: &str,
         body: Bytes,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let answer = self.answer(method, path, content_type, body).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Makes a call and gives whatever comes back, with its headers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Response<Bytes>> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -174,7 +189,7 @@ impl Client {
         }
         let response = self.http.request(request.body(Full::new(body))?).await;
         let response = response.with_context(|| format!("{}{path}", self.base))?;
-        let status = response.status();
-        Ok((status, response.into_body().collect().await?.to_bytes()))
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 }
