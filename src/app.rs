@@ -361,8 +361,9 @@ fn context(
     config: &Config,
     base: &Foundation,
     worker: Option<&Worker>,
-    registry: Registry,
+    mut registry: Registry,
 ) -> anyhow::Result<api::Context> {
+    let guard = api::Guard::new(&config.api, base.redis.clone(), &mut registry);
     Ok(api::Context {
         app_rw: base.app_rw.clone(),
         app_system: base.app_system.clone(),
@@ -372,6 +373,7 @@ fn context(
         admin_key: Arc::new(Secret::read(&config.admin.key_file, "admin.key_file")?),
         metrics: Metrics::new(registry),
         tenants: worker.map(|worker| worker.tenants.clone()),
+        guard,
         stopping: CancellationToken::new(),
         known_keys: api::KnownKeys::default(),
         progress: api::campaigns::LiveProgress::start(base.app_system.clone()),

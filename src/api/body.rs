@@ -2,13 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest as _, Sha256};
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
 
 use super::error::{ApiError, Code};
-use super::limits::JSON_MOST;
+use super::limits::{JSON_LONGEST, JSON_MOST};
 
 /// A JSON body and what identifies it.
 #[derive(Clone, Debug)]
@@ -21,9 +21,35 @@ pub(super) struct Json<T> {
 
 /// Reads a JSON body of a form that is known exactly: a field that does not exist is refused by its name.
 pub(super) fn json<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(Json<T>,)> {
-    warp::body::stream()
-        .and_then(|body| async move { read(body).await.map_err(warp::reject::custom) })
+    warp::header::optional::<String>("content-type")
+        .and(warp::body::stream())
+        .and_then(|form: Option<String>, body| async move {
+            let read = async {
+                check_form(form.as_deref())?;
+                let read = tokio::time::timeout(JSON_LONGEST, read(body)).await;
+                read.unwrap_or_else(|_| {
+                    Err(ApiError::new(
+                        Code::TooSlow,
+                        "the body came in too slowly; send it again",
+                    ))
+                })
+            };
+            read.await.map_err(warp::reject::custom)
+        })
         .boxed()
+}
+
+/// Takes JSON, and what does not say what it is.
+fn check_form(form: Option<&str>) -> Result<(), ApiError> {
+    let named = form
+        .and_then(|form| form.split(';').next())
+        .unwrap_or("application/json");
+    if named.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        let detail = "the body is JSON (Content-Type: application/json)";
+        Err(ApiError::new(Code::UnsupportedMediaType, detail))
+    }
 }
 
 async fn read<T: DeserializeOwned, B: warp::Buf>(
@@ -36,6 +62,11 @@ async fn read<T: DeserializeOwned, B: warp::Buf>(
         return Err(ApiError::invalid(
             "the body: no text may contain the character \\u0000",
         ));
+    }
+    // serde would take an array for an object, its values in the order of the fields.
+    let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins != Some(&b'{') && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
+        return Err(ApiError::invalid("the body: a JSON object"));
     }
     let value = serde_json::from_slice(text).map_err(|error| {
         let code = if error.is_data() {
@@ -99,6 +130,14 @@ mod tests {
         read(body).await.map(|json| json.value)
     }
 
+    #[test]
+    fn a_body_that_says_it_is_something_else_is_not_read() {
+        assert!(check_form(None).is_ok());
+        assert!(check_form(Some("Application/JSON; charset=utf-8")).is_ok());
+        let refused = check_form(Some("text/plain")).unwrap_err();
+        assert_eq!(refused.code, Code::UnsupportedMediaType);
+    }
+
     #[tokio::test]
     async fn an_unknown_field_is_refused_by_its_name() {
         let error = parse(r#"{"name":"x","nmae":"y"}"#).await.unwrap_err();
@@ -111,6 +150,12 @@ mod tests {
         assert_eq!(parse("{").await.unwrap_err().code, Code::Malformed);
         assert!(parse("{}").await.unwrap_err().detail.contains("`name`"));
         assert_eq!(parse(r#"{"name":"x"}"#).await.unwrap().name, "x");
+    }
+
+    #[tokio::test]
+    async fn an_array_is_no_object() {
+        assert_eq!(parse(r#" ["x"]"#).await.unwrap_err().code, Code::Invalid);
+        assert_eq!(parse("x").await.unwrap_err().code, Code::Malformed);
     }
 
     #[tokio::test]

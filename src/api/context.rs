@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authentication::KnownKeys;
 use super::campaigns::LiveProgress;
+use super::guard::Guard;
 use crate::broker::Publisher;
 use crate::config::Secret;
 use crate::meta;
@@ -32,6 +33,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// The actors of this process, if it runs any.
     pub tenants: Option<Tenants>,
+    /// What stands in front of every handler.
+    pub guard: Guard,
     /// Cancelled when the process begins to stop: from then on it is not ready.
     pub stopping: CancellationToken,
     /// Keys that were shown a moment ago.

@@ -19,7 +19,7 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
         .boxed();
     let page = warp::path!("docs").and(warp::get()).map(|| {
         let policy =
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
         warp::reply::with_header(warp::reply::html(PAGE), "content-security-policy", policy).into_response()
     })
         .boxed();

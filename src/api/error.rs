@@ -8,91 +8,10 @@ use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use warp::reject::Reject;
 use warp::reply::Response;
 
+pub(crate) use super::code::Code;
 use super::limits::RETRY_AFTER_SECONDS;
 use super::refused::Refused;
 use crate::storage::StorageError;
-
-/// The stable codes of problems: programs may rely on them, sentences may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Code {
-    /// The request is not understood: its JSON, a parameter, a header.
-    Malformed,
-    /// The request is understood and a value in it cannot be taken.
-    Invalid,
-    /// There is no key, or it is unknown, expired or revoked.
-    Unauthorized,
-    /// The key may not do this, or the tenant is suspended.
-    Forbidden,
-    /// There is no such thing, or it is another tenant's.
-    NotFound,
-    /// This path does not take this method.
-    MethodNotAllowed,
-    /// What is wanted contradicts the present state.
-    Conflict,
-    /// The Idempotency-Key was used for another request.
-    IdempotencyKeyReused,
-    /// The delivery is not signed as it must be.
-    SignatureInvalid,
-    /// The delivery was signed at another time.
-    TimestampStale,
-    /// The delivery's nonce was used before.
-    ReplayDetected,
-    /// The body is too large.
-    TooLarge,
-    /// The body came in too slowly.
-    TooSlow,
-    /// The body's type is not one that this route takes.
-    UnsupportedMediaType,
-    /// A dependency is away; nothing was done; try again.
-    Unavailable,
-    /// Meta did not do what it was asked.
-    MetaRefused,
-    /// A fault of ours; the log says more.
-    Internal,
-}
-
-impl Code {
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Invalid | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unauthorized | Self::SignatureInvalid | Self::TimestampStale => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict | Self::ReplayDetected => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::MetaRefused => StatusCode::BAD_GATEWAY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Malformed => "The request is not understood",
-            Self::Invalid => "A value cannot be taken",
-            Self::Unauthorized => "A valid key is needed",
-            Self::Forbidden => "This is not allowed",
-            Self::NotFound => "There is no such thing",
-            Self::MethodNotAllowed => "This path does not take this method",
-            Self::Conflict => "This contradicts the present state",
-            Self::IdempotencyKeyReused => "The Idempotency-Key was used for another request",
-            Self::SignatureInvalid => "The delivery is not signed as it must be",
-            Self::TimestampStale => "The delivery was signed at another time",
-            Self::ReplayDetected => "The delivery's nonce was used before",
-            Self::TooLarge => "The body is too large",
-            Self::TooSlow => "The body came in too slowly",
-            Self::UnsupportedMediaType => "The body's type is not taken here",
-            Self::Unavailable => "A dependency is away",
-            Self::MetaRefused => "Meta refused",
-            Self::Internal => "Something went wrong here",
-        }
-    }
-}
 
 /// A problem, with the sentence that tells this caller what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +20,8 @@ pub(crate) struct ApiError {
     pub code: Code,
     /// What is wrong and what to do about it.
     pub detail: String,
+    /// Seconds after which to try again, where that helps.
+    retry_after: Option<u64>,
 }
 
 /// A problem's body.
@@ -122,10 +43,21 @@ pub(crate) struct Problem {
 impl ApiError {
     /// Makes a problem.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let waits = matches!(
+            code,
+            Code::Unavailable | Code::Overloaded | Code::IdempotencyInFlight
+        );
         Self {
             code,
             detail: detail.into(),
+            retry_after: waits.then_some(RETRY_AFTER_SECONDS),
         }
+    }
+
+    /// Says after how many seconds to try again.
+    pub(super) const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// A value cannot be taken.
@@ -157,17 +89,11 @@ impl ApiError {
         let mut response = warp::reply::with_status(body, status).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.code {
-            Code::Unavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-            }
-            Code::Unauthorized => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Code::SignatureInvalid | Code::TimestampStale => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("HMAC-SHA256"));
-            }
-            _ => {}
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -2,8 +2,24 @@
 
 use std::time::Duration;
 
-/// Bytes of a JSON body.
-pub(super) const JSON_MOST: usize = 16 * 1024 * 1024;
+/// Bytes of a JSON body: a thousand recipients with a kilobyte of values each, and as much again.
+pub(super) const JSON_MOST: usize = 2 * 1024 * 1024;
+/// How long a JSON body may take to come in.
+pub(super) const JSON_LONGEST: Duration = Duration::from_secs(30);
+/// How long an upload may pause before it is taken for gone.
+pub(super) const UPLOAD_PAUSE_LONGEST: Duration = Duration::from_secs(60);
+/// Connections of one listener; past it the system keeps them waiting.
+pub(super) const CONNECTIONS_MOST: usize = 8_192;
+/// How long the headers of a request may take to come in; also how long a connection may be idle.
+pub(super) const HEADERS_LONGEST: Duration = Duration::from_secs(60);
+/// Headers of a request.
+pub(super) const HEADERS_MOST: usize = 100;
+/// Keys of one name that may be live at once: the one in use, and the one that replaces it.
+pub(super) const LIVE_KEYS_MOST: i64 = 2;
+/// How long an Idempotency-Key is remembered at least.
+pub(super) const IDEMPOTENCY_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often what is older is deleted.
+pub(super) const IDEMPOTENCY_SWEPT_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Items of a page, unless asked otherwise.
 pub(super) const PAGE_USUAL: i64 = 50;
 /// Items of a page at most.
@@ -26,7 +42,7 @@ pub(super) const READINESS_BELIEVED_FOR: Duration = Duration::from_secs(2);
 /// How long a dependency may take to say that it is there.
 pub(super) const PROBE_LONGEST: Duration = Duration::from_secs(2);
 /// Seconds after which a caller may try again when a dependency is away.
-pub(super) const RETRY_AFTER_SECONDS: u16 = 2;
+pub(super) const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// Meta's throughput of a number, unless it was raised (messages a second).
 pub(super) const SENDER_RATE_USUAL: i32 = 80;

@@ -3,23 +3,31 @@
 //! The public listener serves tenants, Meta's webhooks, the API page and health; the internal one serves operators and metrics.
 
 mod admin;
+mod audit;
 mod authentication;
 mod billing;
 mod body;
+mod call;
 pub mod campaigns;
+mod code;
 mod context;
+mod contract;
 mod dead_letters;
 mod docs;
 pub(crate) mod error;
+mod guard;
 mod health;
 mod idempotency;
 mod limits;
+mod listener;
 pub mod messages;
 pub mod openapi;
 mod pagination;
 mod query;
 pub mod refused;
 mod reply;
+mod route_table;
+mod scope;
 mod senders;
 mod server;
 mod suppressions;
@@ -28,4 +36,5 @@ pub mod upload;
 
 pub use authentication::KnownKeys;
 pub use context::Context;
+pub use guard::Guard;
 pub use server::{Closing, serve};

@@ -1,10 +1,9 @@
 //! The OpenAPI 3.1 document, generated from the handlers.
 
-use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
+use super::contract::Contract;
 use super::error::Problem;
 use super::{
     admin, billing, campaigns, dead_letters, health, messages, senders, server, suppressions, templates,
@@ -16,7 +15,9 @@ use super::{
         title = "Malote",
         description = "WhatsApp campaigns through Meta's Cloud API: sent once, followed to the end, billed exactly.\n\n\
             Errors are `application/problem+json` with a stable `code`. Lists are pages: `{items, next_cursor}`. Times are RFC 3339 in UTC. \
-            Send an `Idempotency-Key` with every POST that creates or sends, and repeat it freely."
+            Send an `Idempotency-Key` with every POST that creates or sends, and repeat it freely; keys are remembered for 24 hours at least. \
+            Answers to a tenant's key carry `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`; 429 and 503 carry `Retry-After`. \
+            Every answer carries `X-Request-Id`. Within `/v1` fields and codes are added and never changed or removed."
     ),
     paths(
         campaigns::routes::create, campaigns::routes::list, campaigns::routes::read, campaigns::routes::upload,
@@ -33,25 +34,14 @@ use super::{
         admin::tenants::create, admin::tenants::list, admin::tenants::read, admin::tenants::change,
         admin::tenants::suspend, admin::tenants::assign,
         admin::keys::create, admin::keys::list, admin::keys::revoke, admin::quarantine::list,
-        admin::quarantine::release, admin::nodes::read,
+        admin::quarantine::release, admin::nodes::read, admin::audit_log::list,
         crate::webhooks::routes::handshake, crate::webhooks::routes::deliver, crate::webhooks::relay_door::deliver,
         health::live, health::ready, health::version, server::show_metrics,
     ),
-    modifiers(&Keys, &Names, &Problems),
+    modifiers(&Keys, &Names, &Contract),
     components(schemas(Problem)),
 )]
 struct Document;
-
-/// Refusals of every route that asks for a key.
-const COMMON: [(&str, &str); 4] = [
-    ("400", "The request is not understood"),
-    ("401", "There is no valid key"),
-    ("403", "The key may not do this, or the tenant is suspended"),
-    (
-        "503",
-        "A dependency is away; nothing was done; `Retry-After` says when to try again",
-    ),
-];
 
 struct Keys;
 
@@ -94,43 +84,6 @@ fn operation_name(verb: &str, path: &str) -> String {
     format!("{verb}_{}", words.join("_"))
 }
 
-/// Gives every refusal its body, and names those that every guarded route has in common.
-struct Problems;
-
-impl Modify for Problems {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for item in document.paths.paths.values_mut() {
-            let verbs = [
-                &mut item.get,
-                &mut item.post,
-                &mut item.put,
-                &mut item.patch,
-                &mut item.delete,
-            ];
-            verbs.into_iter().flatten().for_each(name_problems);
-        }
-    }
-}
-
-fn name_problems(operation: &mut Operation) {
-    let answers = &mut operation.responses.responses;
-    if operation.security.is_some() {
-        for (status, why) in COMMON {
-            let known = || RefOr::T(ResponseBuilder::new().description(why).build());
-            answers.entry(status.to_owned()).or_insert_with(known);
-        }
-    }
-    for (status, answer) in answers {
-        let RefOr::T(answer) = answer else { continue };
-        if status.starts_with(['4', '5']) && answer.content.is_empty() {
-            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-            answer
-                .content
-                .insert("application/problem+json".to_owned(), RefOr::T(problem));
-        }
-    }
-}
-
 /// Writes the document as JSON, the same bytes every time.
 pub fn document() -> String {
     let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
@@ -143,6 +96,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::api::code::Code;
 
     fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
         let paths = document["paths"].as_object().expect("paths");
@@ -175,6 +129,27 @@ mod tests {
                     "{name} {status}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_operation_of_tenants_names_its_scope_and_every_code_is_an_example_somewhere() {
+        let text = document();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for (name, operation) in operations(&document) {
+            let is_tenants = operation["security"][0]["api_key"].is_array();
+            assert_eq!(operation["x-required-scope"].is_string(), is_tenants, "{name}");
+            assert_eq!(is_tenants, name.contains(" /v1/"), "{name}");
+        }
+        for code in Code::ALL {
+            // The last two are answered where there is no operation, and where there is a fault.
+            let anywhere = matches!(code, Code::MethodNotAllowed | Code::Internal);
+            let example = format!("\"code\": \"{}\"", code.as_str());
+            assert!(
+                anywhere || text.contains(&example),
+                "{} is nowhere",
+                code.as_str()
+            );
         }
     }
 

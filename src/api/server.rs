@@ -10,8 +10,10 @@ use warp::{Filter as _, Rejection, Reply as _};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
+use super::listener::Door;
 use super::{
-    admin, billing, campaigns, dead_letters, docs, health, messages, senders, suppressions, templates,
+    admin, billing, campaigns, dead_letters, docs, health, idempotency, messages, senders, suppressions,
+    templates,
 };
 use crate::telemetry::Metrics;
 use crate::webhooks::{self, Webhooks};
@@ -48,24 +50,22 @@ pub fn serve(
         // First: there are more webhooks than anything else.
         outside = webhooks::routes(webhooks).or(outside).unify().boxed();
     }
-    (
-        listen(outside, public, closing.stop, closing.drain),
-        listen(inside, internal, closing.gone, INTERNAL_DRAIN),
-    )
+    let door = |routes| Door::new(routes, context.guard.clone(), context.app_system.clone());
+    let (outside, inside) = (door(outside), door(inside));
+    let (stop, database) = (closing.stop.clone(), context.app_system.clone());
+    let outside = async move {
+        let sweeping = async {
+            if has_api {
+                idempotency::sweep(database, stop).await;
+            }
+        };
+        tokio::join!(listen(outside, public, closing.stop, closing.drain), sweeping);
+    };
+    (outside, listen(inside, internal, closing.gone, INTERNAL_DRAIN))
 }
 
-async fn listen(
-    routes: BoxedFilter<(Response,)>,
-    listener: TcpListener,
-    stop: CancellationToken,
-    drain: Duration,
-) {
-    let answered = routes.recover(refuse).unify();
-    let closing = stop.clone();
-    let listening = warp::serve(answered)
-        .incoming(listener)
-        .graceful(async move { closing.cancelled().await })
-        .run();
+async fn listen(door: Door, listener: TcpListener, stop: CancellationToken, drain: Duration) {
+    let listening = door.listen(listener, stop.clone());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(drain).await;
@@ -117,12 +117,25 @@ pub(super) fn show_metrics(metrics: &Metrics) -> Response {
     warp::reply::with_header(metrics.text(), "content-type", form).into_response()
 }
 
+/// Marks an answer: this listener has no such path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoSuchPath;
+
 /// Makes a problem of whatever no route took.
-async fn refuse(rejection: Rejection) -> Result<Response, std::convert::Infallible> {
+pub(super) async fn refuse(rejection: Rejection) -> Result<Response, std::convert::Infallible> {
     let problem = if let Some(error) = rejection.find::<ApiError>() {
         error.clone()
     } else if rejection.is_not_found() {
-        ApiError::new(Code::NotFound, "there is no such path; /docs lists all of them")
+        let problem = ApiError::new(Code::NotFound, "there is no such path; /docs lists all of them");
+        let mut response = problem.into_response();
+        response.extensions_mut().insert(NoSuchPath);
+        return Ok(response);
+    } else if let Some(header) = rejection.find::<warp::reject::InvalidHeader>() {
+        // Before the method: another route of the path may have wanted another one.
+        let detail = format!("the header {} cannot be read", header.name());
+        ApiError::new(Code::Malformed, detail)
+    } else if rejection.find::<warp::reject::InvalidQuery>().is_some() {
+        ApiError::new(Code::Malformed, "the query cannot be read, or lacks a parameter")
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
         ApiError::new(
             Code::MethodNotAllowed,
@@ -132,9 +145,6 @@ async fn refuse(rejection: Rejection) -> Result<Response, std::convert::Infallib
         ApiError::new(Code::TooLarge, "the body is too large")
     } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
         ApiError::new(Code::Malformed, "a Content-Length is needed")
-    } else if let Some(header) = rejection.find::<warp::reject::InvalidHeader>() {
-        let detail = format!("the header {} cannot be read", header.name());
-        ApiError::new(Code::Malformed, detail)
     } else {
         tracing::warn!(?rejection, "a request was not understood");
         ApiError::new(Code::Malformed, "the request is not understood")

@@ -36,7 +36,7 @@ pub(super) struct TemplateView {
     /// What Meta last said of it, such as `APPROVED`.
     status: String,
     /// Its components as Meta has them.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Vec<Object>)]
     components: Box<RawValue>,
     /// When it was last read from Meta.
     #[schema(value_type = String, format = DateTime)]

@@ -14,7 +14,7 @@ use toml::Table;
 
 pub use secret::Secret;
 pub use sections::{
-    Admin, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Telemetry, Webhooks,
+    Admin, Api, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Telemetry, Webhooks,
 };
 
 const DEFAULT: &str = include_str!("../../config/default.toml");

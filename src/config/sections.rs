@@ -1,6 +1,6 @@
 //! The settings by section, as `config/default.toml` explains them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,6 +13,8 @@ use super::{ConfigError, Secret};
 pub struct Config {
     /// Listeners.
     pub http: Http,
+    /// What tenants may ask of the API.
+    pub api: Api,
     /// This process among its peers.
     pub node: Node,
     /// The operators' API.
@@ -41,6 +43,19 @@ pub struct Http {
     pub public_address: SocketAddr,
     pub internal_address: SocketAddr,
     pub drain_seconds: u64,
+}
+
+/// What tenants may ask of the API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Api {
+    pub requests_per_second: u32,
+    pub requests_at_once: u32,
+    pub wrong_key_every_ms: u64,
+    pub wrong_keys_at_once: u32,
+    pub in_flight_most: usize,
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// This process among its peers.

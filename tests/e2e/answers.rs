@@ -84,8 +84,8 @@ async fn a_key_opens_what_it_says_until_it_is_ended() {
         Method::GET,
         "/v1/senders",
         "",
-        "forbidden",
-        "senders",
+        "scope_missing",
+        "senders:read",
     )
     .await;
 

@@ -11,15 +11,18 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::api::authentication::{Scope, operator};
+use crate::api::authentication::operator;
 use crate::api::body::{self, Json};
+use crate::api::call;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
+use crate::api::idempotency::{self, Once};
+use crate::api::limits::LIVE_KEYS_MOST;
 use crate::api::pagination::Listed;
 use crate::api::query::no_query;
 use crate::api::reply::{self, Answer, finish};
-use crate::storage::StorageError;
-use crate::storage::api_keys::{self, ListedKey, NewKey};
+use crate::api::scope;
+use crate::storage::api_keys::{self, ListedKey, NewKey, Stored};
 
 /// A key to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -27,8 +30,10 @@ use crate::storage::api_keys::{self, ListedKey, NewKey};
 pub(in crate::api) struct KeyBody {
     /// Its name, for people: 1 to 200 characters.
     name: String,
-    /// `senders`, `campaigns`, `messages`, `suppressions`, `billing`; all of them if absent.
+    /// `campaigns:read`, `campaigns:write`, `messages:read`, `messages:send`, `senders:read`, `senders:write`, `suppressions:read`,
+    /// `suppressions:write`, `billing:read`, `billing:write`; `campaigns` and the like mean both. All of them if absent.
     #[serde(default)]
+    #[schema(min_items = 1)]
     scopes: Option<Vec<String>>,
     /// When it ends by itself.
     #[serde(default)]
@@ -37,12 +42,12 @@ pub(in crate::api) struct KeyBody {
 }
 
 /// A key that was just made.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(in crate::api) struct ShownKey {
     /// Its id.
     id: Uuid,
-    /// The key. It is not stored and never shown again.
-    key: String,
+    /// The key. It is not stored and never shown again: null in the answer to a repeat.
+    key: Option<String>,
     /// The part by which it is recognised.
     prefix: String,
     /// What it may be used for.
@@ -69,6 +74,9 @@ pub(in crate::api) struct KeyView {
     /// When it was ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -83,6 +91,7 @@ impl From<ListedKey> for KeyView {
             scopes: key.scopes,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
+            last_used_at: key.last_used_at,
             created_at: key.created_at,
         }
     }
@@ -96,9 +105,10 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let create = all
         .and(warp::post())
         .and(operator(context))
+        .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|tenant, body, context| async move { finish(create(context, tenant, body).await) })
+        .then(|tenant, key, body, context| async move { finish(create(context, tenant, key, body).await) })
         .boxed();
     let list = all
         .and(warp::get())
@@ -116,12 +126,22 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     create.or(list).unify().or(revoke).unify().boxed()
 }
 
-/// Makes a key and shows it, this once. To change keys without a break, make the new one, move over, then end the old one.
+/// Makes a key and shows it, this once. Two keys of one name may be live: to change keys without a break, make the new one under the
+/// same name, move over, then end the old one.
 #[utoipa::path(post, path = "/admin/v1/tenants/{id}/api-keys", tag = "operators", request_body = KeyBody,
-    params(("id" = Uuid, Path)),
-    responses((status = 201, body = ShownKey), (status = 404, description = "There is no such tenant")),
+    params(("id" = Uuid, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
+    responses((status = 201, body = ShownKey), (status = 404, description = "There is no such tenant"),
+        (status = 409, description = "Two keys of this name are live already"),
+        (status = 422, description = "A value cannot be taken")),
     security(("admin_key" = [])))]
-pub(in crate::api) async fn create(context: Context, tenant: Uuid, body: Json<KeyBody>) -> Answer {
+pub(in crate::api) async fn create(
+    context: Context,
+    tenant: Uuid,
+    key: Option<String>,
+    body: Json<KeyBody>,
+) -> Answer {
+    let sha256 = body.sha256;
     let name = super::checked_name(&body.value.name)?;
     if body.value.expires_at.is_some_and(|end| end <= Timestamp::now()) {
         return Err(ApiError::invalid("expires_at: a moment to come"));
@@ -136,44 +156,54 @@ pub(in crate::api) async fn create(context: Context, tenant: Uuid, body: Json<Ke
         scopes: &scopes,
         expires_at: body.value.expires_at,
     };
-    let mut connection = context.app_system.get().await?;
-    match api_keys::insert(&mut connection, TenantId(tenant), &new).await {
-        Err(StorageError::Dangling { .. }) => Err(ApiError::not_found("tenant")),
-        Err(error) => Err(error.into()),
-        Ok(()) => {
-            let shown = ShownKey {
-                id: new.id.0,
-                key: made.text.clone(),
-                prefix: made.prefix.clone(),
-                scopes: scopes.clone(),
-                expires_at: body.value.expires_at,
-            };
-            Ok(reply::json(StatusCode::CREATED, &shown))
-        }
+    let route = format!("POST /admin/v1/tenants/{tenant}/api-keys");
+    let mut first = match Once::begin_for_operator(&context, key, &route, sha256).await? {
+        Once::First(first) => first,
+        Once::Repeated(answer) => return Ok(answer),
+    };
+    let stored = api_keys::insert(&mut first.transaction, TenantId(tenant), &new, LIVE_KEYS_MOST).await?;
+    if let Some(refused) = refusal(stored) {
+        first.transaction.rollback().await?;
+        return Err(refused);
+    }
+    call::note_made(new.id.0);
+    let repeated = ShownKey {
+        id: new.id.0,
+        key: None,
+        prefix: made.prefix.clone(),
+        scopes: scopes.clone(),
+        expires_at: body.value.expires_at,
+    };
+    let shown = ShownKey {
+        key: Some(made.text),
+        ..repeated.clone()
+    };
+    first.answer_once(StatusCode::CREATED, &shown, &repeated).await
+}
+
+fn refusal(stored: Stored) -> Option<ApiError> {
+    match stored {
+        Stored::Stored => None,
+        Stored::NoTenant => Some(ApiError::not_found("tenant")),
+        Stored::TooMany => Some(ApiError::conflict(format!(
+            "{LIVE_KEYS_MOST} keys of this name are live; revoke the one that is not used any more"
+        ))),
     }
 }
 
 /// Gives the wanted scopes, or all of them where none were named.
 fn checked_scopes(wanted: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
-    let known = || Scope::ALL.iter().map(|scope| scope.as_str());
     let Some(wanted) = wanted else {
-        return Ok(known().map(str::to_owned).collect());
+        return Ok(scope::every_name().map(str::to_owned).collect());
     };
-    if let Some(unknown) = wanted.iter().find(|given| !known().any(|scope| scope == *given)) {
-        return Err(ApiError::invalid(format!(
-            "scopes: there is no scope {unknown:?}"
-        )));
-    }
-    let chosen: Vec<String> = known()
-        .filter(|scope| wanted.iter().any(|given| given == scope))
-        .map(str::to_owned)
-        .collect();
-    if chosen.is_empty() {
+    let names = scope::full_names(&wanted)
+        .map_err(|unknown| ApiError::invalid(format!("scopes: there is no scope {unknown:?}")))?;
+    if names.is_empty() {
         return Err(ApiError::invalid(
             "scopes: name at least one, or leave it out for all of them",
         ));
     }
-    Ok(chosen)
+    Ok(names)
 }
 
 /// Lists a tenant's keys, the newest first.
@@ -185,7 +215,7 @@ pub(in crate::api) async fn list(context: Context, tenant: Uuid) -> Answer {
     reply::ok(&Listed::whole(found.into_iter().map(KeyView::from).collect()))
 }
 
-/// Ends a key. It works for up to five seconds more.
+/// Ends a key. Every process lets it in for up to five seconds more, and no longer.
 #[utoipa::path(delete, path = "/admin/v1/tenants/{id}/api-keys/{key_id}", tag = "operators",
     params(("id" = Uuid, Path), ("key_id" = Uuid, Path)),
     responses((status = 204), (status = 404, description = "There is no such key")), security(("admin_key" = [])))]
@@ -204,9 +234,9 @@ mod tests {
 
     #[test]
     fn no_scopes_named_means_all_and_an_unknown_one_is_refused() {
-        assert_eq!(checked_scopes(None).unwrap().len(), Scope::ALL.len());
-        let twice = Some(vec!["billing".to_owned(), "billing".to_owned()]);
-        assert_eq!(checked_scopes(twice).unwrap(), ["billing"]);
+        assert_eq!(checked_scopes(None).unwrap().len(), scope::every_name().count());
+        let both = Some(vec!["billing".to_owned()]);
+        assert_eq!(checked_scopes(both).unwrap(), ["billing:read", "billing:write"]);
         assert!(checked_scopes(Some(vec!["everything".to_owned()])).is_err());
         assert!(checked_scopes(Some(Vec::new())).is_err());
     }

@@ -1,5 +1,6 @@
 //! Operators' routes, on the internal listener: plans, tenants, keys, quarantine, nodes.
 
+pub(super) mod audit_log;
 #[cfg(feature = "fault-injection")]
 mod faults;
 pub(super) mod keys;
@@ -24,6 +25,8 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .or(keys::routes(context))
         .unify()
         .or(quarantine::routes(context))
+        .unify()
+        .or(audit_log::routes(context))
         .unify()
         .or(nodes::routes(context))
         .unify()

@@ -14,8 +14,10 @@ use warp::reply::Response;
 
 use crate::api::authentication::operator;
 use crate::api::body::{self, Json};
+use crate::api::call;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
+use crate::api::idempotency::{self, Once};
 use crate::api::limits::PLAN_AMOUNT_MOST;
 use crate::api::query::query;
 use crate::api::reply::{self, Answer, finish};
@@ -94,9 +96,10 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let publish = warp::path!("admin" / "v1" / "plans")
         .and(warp::post())
         .and(operator(context))
+        .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(publish(context, body).await) })
+        .then(|key, body, context| async move { finish(publish(context, key, body).await) })
         .boxed();
     let list = warp::path!("admin" / "v1" / "plans")
         .and(warp::get())
@@ -110,10 +113,11 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
 
 /// Publishes the next version of a plan. Tenants stay on theirs until they are moved.
 #[utoipa::path(post, path = "/admin/v1/plans", tag = "operators", request_body = PlanBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
     responses((status = 201, body = PlanView), (status = 422, description = "A value cannot be taken")),
     security(("admin_key" = [])))]
-pub(in crate::api) async fn publish(context: Context, body: Json<PlanBody>) -> Answer {
-    let plan = body.value;
+pub(in crate::api) async fn publish(context: Context, key: Option<String>, body: Json<PlanBody>) -> Answer {
+    let Json { value: plan, sha256 } = body;
     check(&plan)?;
     let currency = Currency::from_code(&plan.currency).map_err(ApiError::invalid)?;
     let new = NewPlan {
@@ -128,10 +132,13 @@ pub(in crate::api) async fn publish(context: Context, body: Json<PlanBody>) -> A
         overage_price_micros: plan.overage_price_micros,
         messages_per_second: plan.messages_per_second,
     };
-    let mut transaction = context.app_system.begin().await?;
-    let stored = plans::publish(&mut transaction, &new).await?;
-    transaction.commit().await?;
-    Ok(reply::json(StatusCode::CREATED, &PlanView::from(stored)))
+    let mut first = match Once::begin_for_operator(&context, key, "POST /admin/v1/plans", sha256).await? {
+        Once::First(first) => first,
+        Once::Repeated(answer) => return Ok(answer),
+    };
+    let stored = plans::publish(&mut first.transaction, &new).await?;
+    call::note_made(stored.id.0);
+    first.answer(StatusCode::CREATED, &PlanView::from(stored)).await
 }
 
 fn check(plan: &PlanBody) -> Result<(), ApiError> {

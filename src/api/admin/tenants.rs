@@ -14,8 +14,10 @@ use warp::reply::Response;
 
 use crate::api::authentication::operator;
 use crate::api::body::{self, Json};
+use crate::api::call;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
+use crate::api::idempotency::{self, Once};
 use crate::api::query::{no_query, query};
 use crate::api::reply::{self, Answer, finish};
 use crate::api::senders::PageQuery;
@@ -129,9 +131,10 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let create = all
         .and(warp::post())
         .and(operator(context))
+        .and(idempotency::key())
         .and(body::json())
         .and(with.clone())
-        .then(|body, context| async move { finish(create(context, body).await) })
+        .then(|key, body, context| async move { finish(create(context, key, body).await) })
         .boxed();
     let list = all
         .and(warp::get())
@@ -190,30 +193,32 @@ fn check_unknown_after(seconds: Option<i32>) -> Result<(), ApiError> {
 
 /// Makes a tenant on a plan.
 #[utoipa::path(post, path = "/admin/v1/tenants", tag = "operators", request_body = TenantBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats under the same key have no further effect")),
     responses((status = 201, body = TenantView), (status = 422, description = "No such plan or time zone")),
     security(("admin_key" = [])))]
-pub(in crate::api) async fn create(context: Context, body: Json<TenantBody>) -> Answer {
-    let wanted = body.value;
+pub(in crate::api) async fn create(context: Context, key: Option<String>, body: Json<TenantBody>) -> Answer {
+    let Json {
+        value: wanted,
+        sha256,
+    } = body;
     let name = super::checked_name(&wanted.name)?;
     time_zone(&wanted.timezone).map_err(|error| ApiError::invalid(format!("timezone: {error}")))?;
-    let mut transaction = context.app_system.begin().await?;
-    let plan = plans::newest(&mut transaction, &wanted.plan).await?;
-    let Some(plan) = plan else {
-        transaction.rollback().await?;
-        return Err(ApiError::invalid(format!(
-            "plan: there is no plan {:?}",
-            wanted.plan
-        )));
+    let mut first = match Once::begin_for_operator(&context, key, "POST /admin/v1/tenants", sha256).await? {
+        Once::First(first) => first,
+        Once::Repeated(answer) => return Ok(answer),
+    };
+    let transaction = &mut first.transaction;
+    let Some(plan) = plans::newest(transaction, &wanted.plan).await? else {
+        first.transaction.rollback().await?;
+        let detail = format!("plan: there is no plan {:?}", wanted.plan);
+        return Err(ApiError::invalid(detail));
     };
     let id = TenantId(Uuid::now_v7());
-    tenants::insert(&mut transaction, id, name, &wanted.timezone).await?;
-    plans::assign(&mut transaction, id, plan.id, Timestamp::now(), "now").await?;
-    transaction.commit().await?;
-    let mut connection = context.app_system.get().await?;
-    Ok(reply::json(
-        StatusCode::CREATED,
-        &view(&mut connection, id).await?,
-    ))
+    tenants::insert(transaction, id, name, &wanted.timezone).await?;
+    plans::assign(transaction, id, plan.id, Timestamp::now(), "now").await?;
+    call::note_made(id.0);
+    let view = view(transaction, id).await?;
+    first.answer(StatusCode::CREATED, &view).await
 }
 
 async fn view(connection: &mut Connection, id: TenantId) -> Result<TenantView, ApiError> {

@@ -65,7 +65,7 @@ pub async fn create(
         window: checked_window(body.window.as_ref())?,
     };
     if !campaigns::create(transaction, tenant, &new).await? {
-        return Err(Refused::invalid("sender_id", "there is no such sender"));
+        return Err(Refused::NotFound("sender"));
     }
     let report = add_inline(transaction, tenant, id, template, &inline).await?;
     let mut view = CampaignView::try_from(found(transaction, tenant, id).await?)?;

@@ -20,4 +20,6 @@ pub use live::LiveProgress;
 pub use preflight::preflight;
 pub use progress::PaceView;
 pub(super) use routes::routes;
-pub use shapes::{CampaignBody, CampaignView, CostView, CountsView, PreflightView, ProgressView};
+pub use shapes::{
+    CampaignBody, CampaignView, CostView, CountsView, PreflightView, ProgressEvent, ProgressView,
+};

@@ -186,6 +186,15 @@ pub struct ProgressView {
     pub counts: CountsView,
 }
 
+/// A server-sent event of a campaign's stream, for the API's document.
+#[derive(Debug, ToSchema)]
+pub struct ProgressEvent {
+    /// Always `progress`.
+    pub event: String,
+    /// JSON with the campaign's id, state, reason and counts.
+    pub data: String,
+}
+
 impl From<Progress> for ProgressView {
     fn from(progress: Progress) -> Self {
         Self {

@@ -10,10 +10,11 @@ use warp::sse::Event;
 use warp::{Buf, Filter as _, Reply as _};
 
 use super::commands;
-use super::shapes::ProgressView;
+use super::shapes::{ProgressEvent, ProgressView};
 use crate::api::authentication::{Scope, tenant};
 use crate::api::context::Context;
 use crate::api::error::{ApiError, Code};
+use crate::api::limits::UPLOAD_PAUSE_LONGEST;
 use crate::api::refused::Refused;
 use crate::api::reply::{self, Answer, finish};
 use crate::api::upload::{FileFormat, UploadReport, add_stream};
@@ -59,12 +60,24 @@ pub(in crate::api) async fn upload<B: Buf + Send + 'static>(
     let format = format_of(form)?;
     let campaign = CampaignId(id);
     let rows = commands::row_reader(&context.app_rw, tenant, campaign).await?;
-    let body = body.map(|part| {
-        let mut part = part.map_err(std::io::Error::other)?;
+    let body = without_long_pauses(body).map(|part| {
+        let mut part = part?;
         Ok::<Bytes, std::io::Error>(part.copy_to_bytes(part.remaining()))
     });
     let report = add_stream(&context.app_rw, tenant, campaign, rows, format, body).await;
     reply::ok(&report.map_err(Refused::from)?)
+}
+
+/// Ends an upload with an error when nothing more comes in for too long.
+fn without_long_pauses<B>(
+    body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+) -> impl Stream<Item = std::io::Result<B>> + Send + 'static {
+    futures_util::stream::try_unfold(Box::pin(body), |mut body| async move {
+        let part = tokio::time::timeout(UPLOAD_PAUSE_LONGEST, body.next()).await;
+        let part = part.map_err(|_| std::io::Error::other("nothing more came in for a minute"))?;
+        let part = part.transpose().map_err(std::io::Error::other)?;
+        Ok(part.map(|part| (part, body)))
+    })
 }
 
 fn format_of(form: Option<&str>) -> Result<FileFormat, ApiError> {
@@ -87,7 +100,8 @@ fn format_of(form: Option<&str>) -> Result<FileFormat, ApiError> {
 /// Streams a campaign's progress as server-sent events `progress`: at once, then whenever it changed within a second. Ends
 /// when the campaign is over and nothing of it is left to send.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/events", tag = "campaigns", params(("id" = Uuid, Path)),
-    responses((status = 200, body = ProgressView, content_type = "text/event-stream"),
+    responses((status = 200, body = ProgressEvent, content_type = "text/event-stream",
+        description = "Events `progress`; the data of each is JSON with the campaign's id, state, reason and counts"),
         (status = 404, description = "There is no such campaign")), security(("api_key" = [])))]
 pub(in crate::api) async fn events(context: Context, tenant: TenantId, id: Uuid) -> Answer {
     let campaign = commands::stored(&context.app_rw, tenant, CampaignId(id)).await?;

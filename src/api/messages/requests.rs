@@ -74,7 +74,7 @@ pub async fn store(
         category: checked_category(body.category.as_deref())?,
     };
     let state = messages::insert_single(transaction, tenant, &new).await?;
-    let state = state.ok_or_else(|| Refused::invalid("sender_id", "there is no such sender"))?;
+    let state = state.ok_or(Refused::NotFound("sender"))?;
     Ok(AcceptedMessage { id: new.id.0, state })
 }
 

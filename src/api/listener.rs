@@ -1,0 +1,190 @@
+//! One listener: connections with time limits, requests with a place in the queue, answers with the headers that all of them have.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
+use warp::http::{Request, StatusCode};
+use warp::reply::Response;
+
+use super::audit;
+use super::call::{self, Call};
+use super::error::ApiError;
+use super::guard::Guard;
+use super::limits::{CONNECTIONS_MOST, HEADERS_LONGEST, HEADERS_MOST};
+use super::server::{NoSuchPath, refuse};
+use crate::storage::Database;
+
+/// The wait after the system had no room for a connection.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What serves the requests of one listener. Clones share it.
+#[derive(Clone)]
+pub(super) struct Door {
+    routes: BoxedFilter<(Response,)>,
+    guard: Guard,
+    audit_log: Database,
+}
+
+impl Door {
+    /// Serves `routes` behind `guard`.
+    pub(super) const fn new(routes: BoxedFilter<(Response,)>, guard: Guard, audit_log: Database) -> Self {
+        Self {
+            routes,
+            guard,
+            audit_log,
+        }
+    }
+
+    /// Takes connections until `stop`, then waits for the requests under way.
+    pub(super) async fn listen(self, listener: TcpListener, stop: CancellationToken) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MOST));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = async {
+                // Past the limit the system keeps them waiting.
+                let place = Arc::clone(&connections).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                accepted = accepted => accepted,
+                () = stop.cancelled() => break,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+            };
+            let connection = graceful.watch(self.connection(stream, peer.ip()));
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                drop(place);
+            });
+        }
+        drop(listener);
+        graceful.shutdown().await;
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
+        let door = self.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let door = door.clone();
+            async move { Ok::<_, Infallible>(door.answer(peer, request).await) }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_LONGEST)
+            .max_headers(HEADERS_MOST)
+            .serve_connection(TokioIo::new(stream), service)
+    }
+
+    async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+        let call = Arc::new(Call::from(self.guard.origin(peer, request.headers())));
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let mut response = match self.place(&path) {
+            Ok(_place) => {
+                let service =
+                    TowerToHyperService::new(warp::service(self.routes.clone().recover(refuse).unify()));
+                let Ok(response) = call::under(Arc::clone(&call), service.call(request)).await;
+                audit::finish(&self.audit_log, &call, response.status()).await;
+                response
+            }
+            Err(overloaded) => overloaded.into_response(),
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // No operation was called, though the path may look like one with an id in the word's place.
+            put(&mut response, ALLOW, &self.guard.routes.allowed(&path));
+        } else if response.extensions().get::<NoSuchPath>().is_none() {
+            self.compare_with_document(method.as_str(), &path, response.status());
+        }
+        dress(&mut response, &call);
+        response
+    }
+
+    /// A place for a request of a tenant. Webhooks, health, metrics and operators need none: they are served first.
+    fn place(&self, path: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, ApiError> {
+        if path.starts_with("/v1/") {
+            self.guard.let_in().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn compare_with_document(&self, method: &str, path: &str, status: StatusCode) {
+        let undocumented = match self.guard.routes.find(method, path) {
+            Some(operation) if operation.answers(status.as_u16()) => return,
+            Some(operation) => operation.name(),
+            None if status.is_success() && !is_undocumented_on_purpose(path) => format!("{method} {path}"),
+            None => return,
+        };
+        self.guard.count_undocumented(&undocumented, status.as_u16());
+    }
+}
+
+/// The document itself, its page, and the faults of the tests' builds.
+fn is_undocumented_on_purpose(path: &str) -> bool {
+    path == "/docs" || path == "/openapi.json" || path.starts_with("/admin/v1/faults")
+}
+
+/// Gives an answer the headers that every answer has, unless the handler said otherwise.
+fn dress(response: &mut Response, call: &Call) {
+    let defaults = [
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+        (HeaderName::from_static("x-frame-options"), "DENY"),
+        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        // Keys are shown once, and whose rows these are is nobody else's business.
+        (CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in defaults {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    put(
+        response,
+        HeaderName::from_static("x-request-id"),
+        &call.id.to_string(),
+    );
+    if let Some((allowance, taken)) = call.allowance.get() {
+        let seconds = taken.reset_after.as_secs_f64().ceil();
+        let told = [
+            ("ratelimit-limit", allowance.burst.to_string()),
+            ("ratelimit-remaining", taken.remaining.to_string()),
+            ("ratelimit-reset", format!("{seconds:.0}")),
+        ];
+        for (name, value) in told {
+            put(response, HeaderName::from_static(name), &value);
+        }
+    }
+}
+
+fn put(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
