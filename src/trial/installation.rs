@@ -170,8 +170,19 @@ impl Installation {
     /// Stops the servers gracefully and throws everything away.
     ///
     /// # Errors
-    /// When a server does not stop as it should.
+    /// When a server does not stop as it should, or answered something that its document does not name.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        if self.node_serves(0) {
+            let metrics = self.admin.get_text("/metrics").await?;
+            let counted = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("malote_api_undocumented_answers_total "));
+            anyhow::ensure!(
+                counted == Some("0"),
+                "answers that docs/openapi.json does not name: {counted:?}; see {}",
+                self.log().display()
+            );
+        }
         for number in 0..self.nodes() {
             if self.node_serves(number) {
                 let log = self.node_log(number);
