@@ -5,7 +5,10 @@ mod answers;
 mod crash;
 mod dead_letters;
 mod failures;
+mod guard;
 mod happy_path;
+mod isolation;
+mod keys;
 mod latency;
 mod launches;
 mod life;
@@ -15,6 +18,7 @@ mod nodes;
 mod pause;
 #[cfg(feature = "fault-injection")]
 mod quarantine;
+mod repeats;
 mod shutdown;
 #[cfg(feature = "fault-injection")]
 mod supervision;
