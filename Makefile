@@ -5,7 +5,7 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi stack restore-drill deploy-check deb loss-drill rolling-restart
+.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ chaos: ## breaks a stack of its own while campaigns run; 5 seeds, or ARGS='--see
 stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this checkout
 	dev/stack up
 
+contract: stack ## the whole API against its own document, every check of schemathesis
+	cargo build $(TESTS) --bin malote
+	eval "$$(dev/stack env)"; dev/contract $(ARGS)
+
 openapi: ## writes docs/openapi.json anew
 	cargo build $(TESTS) --bin malote
 	target/debug/malote openapi > docs/openapi.json
@@ -83,4 +87,4 @@ rolling-restart: ## two nodes restarted in turn under load: 0 requests failed, 0
 	cargo build --release --bin malote
 	dev/rolling-restart $(ARGS)
 
-nightly: test chaos mutants alert-mutants latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
+nightly: test chaos mutants alert-mutants contract latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
