@@ -389,7 +389,11 @@ fn node_name(config: &Config, port: u16) -> String {
     format!("{}:{port}", host.trim())
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+/// Waits until the process is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// When signals cannot be heard.
+pub async fn wait_for_signal() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => Ok(()),

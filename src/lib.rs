@@ -11,6 +11,7 @@ pub mod dead_letters;
 mod foundation;
 pub mod meta;
 pub mod planner;
+pub mod relay;
 pub mod storage;
 pub mod telemetry;
 pub mod trial;

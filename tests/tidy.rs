@@ -44,7 +44,7 @@ const FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["warp"],
-        rooms: &["src/api/", "src/webhooks/"],
+        rooms: &["src/api/", "src/webhooks/", "src/relay/door.rs"],
     },
     Foreign {
         words: &["tokio_postgres", "bb8", "bb8_postgres", "bb8_redis", "redis"],
@@ -56,7 +56,13 @@ const FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["hyper", "hyper_util", "hyper_rustls"],
-        rooms: &["src/api/listener.rs", "src/meta/", "src/trial/client.rs"],
+        rooms: &[
+            "src/api/connections.rs",
+            "src/api/listener.rs",
+            "src/meta/",
+            "src/relay/forward.rs",
+            "src/trial/client.rs",
+        ],
     },
     Foreign {
         words: &["backoff"],

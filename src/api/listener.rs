@@ -1,18 +1,12 @@
-//! One listener: connections with time limits, requests with a place in the queue, answers with the headers that all of them have.
+//! The API's door: requests with a place in the queue, answers with the headers that all of them have.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
@@ -22,14 +16,11 @@ use warp::reply::Response;
 
 use super::audit;
 use super::call::{self, Call};
+use super::connections;
 use super::error::ApiError;
 use super::guard::Guard;
-use super::limits::{CONNECTIONS_MOST, HEADERS_LONGEST, HEADERS_MOST};
 use super::server::{NoSuchPath, refuse};
 use crate::storage::Database;
-
-/// The wait after the system had no room for a connection.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What serves the requests of one listener. Clones share it.
 #[derive(Clone)]
@@ -51,53 +42,11 @@ impl Door {
 
     /// Takes connections until `stop`, then waits for the requests under way.
     pub(super) async fn listen(self, listener: TcpListener, stop: CancellationToken) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MOST));
-        let graceful = GracefulShutdown::new();
-        loop {
-            let accepted = async {
-                // Past the limit the system keeps them waiting.
-                let place = Arc::clone(&connections).acquire_owned().await;
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                accepted = accepted => accepted,
-                () = stop.cancelled() => break,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                    continue;
-                }
-            };
-            let connection = graceful.watch(self.connection(stream, peer.ip()));
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                drop(place);
-            });
-        }
-        drop(listener);
-        graceful.shutdown().await;
-    }
-
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: IpAddr,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
-        let door = self.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let door = door.clone();
-            async move { Ok::<_, Infallible>(door.answer(peer, request).await) }
-        });
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_LONGEST)
-            .max_headers(HEADERS_MOST)
-            .serve_connection(TokioIo::new(stream), service)
+        let answer = move |peer, request| {
+            let door = self.clone();
+            async move { door.answer(peer, request).await }
+        };
+        connections::accept(listener, stop, answer).await;
     }
 
     async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
@@ -105,9 +54,8 @@ impl Door {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let mut response = match self.place(&path) {
             Ok(_place) => {
-                let service =
-                    TowerToHyperService::new(warp::service(self.routes.clone().recover(refuse).unify()));
-                let Ok(response) = call::under(Arc::clone(&call), service.call(request)).await;
+                let answered = answer(self.routes.clone().recover(refuse).unify().boxed(), request);
+                let response = call::under(Arc::clone(&call), answered).await;
                 audit::finish(&self.audit_log, &call, response.status()).await;
                 response
             }
@@ -141,6 +89,14 @@ impl Door {
         };
         self.guard.count_undocumented(&undocumented, status.as_u16());
     }
+}
+
+/// What the routes answer to a request.
+pub(super) async fn answer(routes: BoxedFilter<(Response,)>, request: Request<Incoming>) -> Response {
+    let Ok(response) = TowerToHyperService::new(warp::service(routes))
+        .call(request)
+        .await;
+    response
 }
 
 /// The document itself, its page, and the faults of the tests' builds.

@@ -10,10 +10,10 @@ use warp::{Filter as _, Rejection, Reply as _};
 
 use super::context::Context;
 use super::error::{ApiError, Code};
-use super::listener::Door;
+use super::listener::{self, Door};
 use super::{
-    admin, billing, campaigns, dead_letters, docs, health, idempotency, messages, senders, suppressions,
-    templates,
+    admin, billing, campaigns, connections, dead_letters, docs, health, idempotency, messages, senders,
+    suppressions, templates,
 };
 use crate::telemetry::Metrics;
 use crate::webhooks::{self, Webhooks};
@@ -64,8 +64,26 @@ pub fn serve(
     (outside, listen(inside, internal, closing.gone, INTERNAL_DRAIN))
 }
 
+/// Serves plain routes until `stop`, without the guard and the headers of the API; then finishes the requests under way, for `drain`
+/// at most. Answers a problem where there is no route.
+pub(crate) async fn serve_routes(
+    routes: BoxedFilter<(Response,)>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let routes = routes.recover(refuse).unify().boxed();
+    let answer = move |_, request| listener::answer(routes.clone(), request);
+    let listening = connections::accept(listener, stop.clone(), answer);
+    cut_off(listening, stop, drain).await;
+}
+
 async fn listen(door: Door, listener: TcpListener, stop: CancellationToken, drain: Duration) {
-    let listening = door.listen(listener, stop.clone());
+    cut_off(door.listen(listener, stop.clone()), stop, drain).await;
+}
+
+/// Ends what listens, `drain` after `stop` at the latest.
+async fn cut_off(listening: impl Future<Output = ()>, stop: CancellationToken, drain: Duration) {
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(drain).await;

@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod migrate;
 mod openapi;
+mod relay;
 mod serve;
 mod simulator;
 
@@ -34,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Serves the API, takes webhooks, plans, sends and bills, until it is told to stop (SIGTERM, SIGINT).
     Serve(serve::Arguments),
+    /// Takes Meta's deliveries at the edge, keeps them on this disk and forwards them signed, until it is told to stop.
+    Relay(relay::Arguments),
     /// Changes the database's schema; the only command that connects as migration_admin.
     Migrate(migrate::Arguments),
     /// Shows the main job, end to end, on the servers that the settings name.
@@ -67,6 +70,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Migrate(command) => wait_for(migrate::run(config, command)),
         Command::Serve(command) => serve::run(config, command),
+        Command::Relay(command) => wait_for(relay::run(config, command)),
         Command::Demo(command) => wait_for(demo::run(command)),
         Command::Simulator(command) => wait_for(simulator::run(*command)),
         Command::Openapi(_) => Ok(openapi::run()),

@@ -1,12 +1,13 @@
 //! `malote serve`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use super::Config;
-use crate::app::{self, Addresses, RoleOfProcess};
+use crate::app::{self, RoleOfProcess};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -24,17 +25,17 @@ pub(super) fn run(config: Config, arguments: Arguments) -> anyhow::Result<ExitCo
         roles => roles,
     };
     app::serve(config, roles, |addresses| match &arguments.announce {
-        Some(file) => announce(file, addresses),
+        Some(file) => announce(file, addresses.public, addresses.internal),
         None => Ok(()),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes beside the file and moves it into place, so that nobody reads half of it.
-fn announce(file: &Path, addresses: Addresses) -> anyhow::Result<()> {
+pub(super) fn announce(file: &Path, public: SocketAddr, internal: SocketAddr) -> anyhow::Result<()> {
     let text = serde_json::json!({
-        "public": addresses.public.to_string(),
-        "internal": addresses.internal.to_string(),
+        "public": public.to_string(),
+        "internal": internal.to_string(),
     });
     let beside = file.with_extension("part");
     std::fs::write(&beside, text.to_string()).with_context(|| format!("--announce {}", beside.display()))?;

@@ -14,7 +14,8 @@ use toml::Table;
 
 pub use secret::Secret;
 pub use sections::{
-    Admin, Api, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Telemetry, Webhooks,
+    Admin, Api, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Relay, Telemetry,
+    Webhooks,
 };
 
 const DEFAULT: &str = include_str!("../../config/default.toml");

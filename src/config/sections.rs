@@ -29,6 +29,8 @@ pub struct Config {
     pub meta: Meta,
     /// Where webhooks come in.
     pub webhooks: Webhooks,
+    /// The process at the edge.
+    pub relay: Relay,
     /// How messages travel.
     pub pipeline: Pipeline,
     /// Logs.
@@ -136,6 +138,23 @@ pub struct Webhooks {
     pub previous_relay_key_file: String,
 }
 
+/// The process at the edge.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Relay {
+    pub public_address: SocketAddr,
+    pub internal_address: SocketAddr,
+    pub forward_to: String,
+    pub key_file: String,
+    pub directory: String,
+    pub spool_most_mb: u64,
+    pub keep_hours: u64,
+    pub keep_most_mb: u64,
+    pub concurrency: usize,
+    pub drain_seconds: u64,
+}
+
 /// How messages travel.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +223,10 @@ impl Config {
                 self.database.pool_size.to_string(),
                 "should be at least 4",
             );
+        }
+        if self.relay.concurrency == 0 {
+            let problem = "should be at least 1, or nothing is forwarded";
+            return wrong("relay.concurrency", "0".to_owned(), problem);
         }
         if pipeline.quarantine_first_ms == 0 {
             return wrong(

@@ -23,7 +23,7 @@ pub enum FileFormat {
 
 /// Why reading a file ended before its end. Rows until then were handed on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileRefused {
+pub enum FileRefused {
     /// The file as a whole cannot be meant: nothing was read.
     #[error("{0}")]
     Header(String),
@@ -47,11 +47,14 @@ pub(super) enum FileRefused {
 }
 
 /// Takes a row and its number, from 1; answers whether it wants more.
-pub(super) trait TakeRow: FnMut(u64, Result<Row, RowRefused>) -> bool {}
+pub trait TakeRow: FnMut(u64, Result<Row, RowRefused>) -> bool {}
 impl<F: FnMut(u64, Result<Row, RowRefused>) -> bool> TakeRow for F {}
 
 /// Reads a file and hands on each row. A header is not counted as a row.
-pub(super) fn read_file(
+///
+/// # Errors
+/// Why it ended before the file's end.
+pub fn read_file(
     format: FileFormat,
     bytes: impl Read,
     rows: &RowReader,

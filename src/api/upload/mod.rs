@@ -7,6 +7,6 @@ mod file;
 mod row;
 mod run;
 
-pub use file::FileFormat;
+pub use file::{FileFormat, FileRefused, TakeRow, read_file};
 pub use row::{Row, RowReader, RowRefused};
 pub use run::{RejectedRow, UploadRefused, UploadReport, add_few, add_stream};
