@@ -3,6 +3,8 @@
 mod cable;
 mod crash;
 mod dependencies;
+mod edge;
+mod edge_host;
 mod fixtures;
 mod native;
 mod relay;

@@ -104,14 +104,25 @@ impl Scene {
         self.installation.stop().await.expect("stopped");
     }
 
-    /// Posts a body with headers.
+    /// Posts a body with headers to the core.
     pub(crate) async fn post(
         &self,
         path: &str,
         headers: &[(&str, &str)],
         body: BoxBody<Bytes, std::io::Error>,
     ) -> Said {
-        let mut request = Request::post(format!("{}{path}", self.installation.public.base()));
+        let url = format!("{}{path}", self.installation.public.base());
+        self.post_to(&url, headers, body).await
+    }
+
+    /// Posts a body with headers.
+    pub(crate) async fn post_to(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: BoxBody<Bytes, std::io::Error>,
+    ) -> Said {
+        let mut request = Request::post(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
