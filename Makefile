@@ -5,7 +5,12 @@ ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart
+# What `make coverage` looks at: everything that a webhook meets before it is an event.
+WEBHOOKS := domain/src/signature.rs domain/src/hop.rs domain/src/webhook.rs src/webhooks/* src/relay/* src/relay/spool/*
+COVERAGE_LEAST ?= 90
+FUZZ_SECONDS ?= 120
+
+.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,6 +48,19 @@ e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 	cargo build $(TESTS) --bin malote
 	eval "$$(dev/stack env)"; dev/try-migrations
 	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test $(TESTS) --test storage --test e2e
+
+coverage: stack ## lines of the webhooks' code that tests run: fails below COVERAGE_LEAST percent, and prints the figure
+	command -v cargo-tarpaulin > /dev/null || cargo install --locked cargo-tarpaulin
+	eval "$$(dev/stack env)"; cargo tarpaulin --engine llvm --follow-exec --skip-clean --target-dir target/coverage --out Stdout \
+		$(TESTS) --lib --test e2e $(WEBHOOKS:%=--include-files '%') --fail-under $(COVERAGE_LEAST) -- webhook relay:: hop:: signature::
+
+fuzz: ## what comes from outside, as a fuzzer would send it: FUZZ_SECONDS each; needs a nightly toolchain
+	cargo fuzz --version > /dev/null 2>&1 || cargo install --locked cargo-fuzz
+	for target in signature envelope csv; do \
+		mkdir -p target/fuzz/$$target; \
+		cargo +nightly fuzz run -s none $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1; \
+	done
 
 chaos: ## breaks a stack of its own while campaigns run; 5 seeds, or ARGS='--seeds 1,2', or ARGS=--short
 	dev/stack --instance chaos up --only postgresql,redis,rabbitmq
@@ -87,4 +105,4 @@ rolling-restart: ## two nodes restarted in turn under load: 0 requests failed, 0
 	cargo build --release --bin malote
 	dev/rolling-restart $(ARGS)
 
-nightly: test chaos mutants alert-mutants contract latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
+nightly: test chaos mutants alert-mutants contract coverage fuzz latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
