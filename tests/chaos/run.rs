@@ -110,6 +110,9 @@ async fn break_all(
         let pause = world.random.random_range(0..=scale.pause.as_millis() as u64);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         world.top_up().await?;
+        if fault.is_of_one_tenant() {
+            undisturbed(world).await?;
+        }
         let strike = world
             .strike(*fault, scale)
             .await
@@ -167,6 +170,13 @@ fn note(
         doubled: 0,
         charged_twice: 0,
     });
+}
+
+/// Waits until what the fault before moved has come to rest, so that the neighbours' pace tells of the next one alone.
+async fn undisturbed(world: &World) -> anyhow::Result<()> {
+    balanced(world, BALANCED_WITHIN).await?;
+    let everybody: Vec<usize> = (0..world.customers.len()).collect();
+    send_again(world, &everybody, &world.accepted()).await
 }
 
 /// What Meta accepts of each tenant while nothing is broken.
