@@ -55,6 +55,18 @@ pub struct Licence {
     pub claim_deadline: Duration,
 }
 
+impl Licence {
+    /// The last look before the first byte: nothing is awaited between it and the call.
+    fn may_leave(&self, deadline: Instant, now: Instant) -> Result<(), String> {
+        if now >= deadline {
+            return Err("the claim's deadline had passed".to_owned());
+        }
+        let claimed_at = deadline.checked_sub(self.claim_deadline).unwrap_or(now);
+        let allowed = self.lease.allows(claimed_at, now);
+        allowed.map_err(|lapsed| lapsed.to_string())
+    }
+}
+
 /// How a call failed.
 enum Failed {
     /// There was no connection: it never left.
@@ -124,7 +136,7 @@ impl Client {
             Ok(request) => request,
             Err(error) => return not_begun(format!("the request cannot be made: {error}")),
         };
-        if let Err(reason) = self.may_leave(deadline) {
+        if let Err(reason) = self.licence.may_leave(deadline, Instant::now()) {
             return not_begun(reason);
         }
         match self.call(request).await {
@@ -132,17 +144,6 @@ impl Client {
             Err(Failed::Unreachable(reason)) => SendOutcome::Unreachable { reason },
             Err(Failed::Unknown(cause, reason)) => SendOutcome::Unknown { cause, reason },
         }
-    }
-
-    /// The last look before the first byte: nothing is awaited between it and the call.
-    fn may_leave(&self, deadline: Instant) -> Result<(), String> {
-        let now = Instant::now();
-        if now >= deadline {
-            return Err("the claim's deadline had passed".to_owned());
-        }
-        let claimed_at = deadline.checked_sub(self.licence.claim_deadline).unwrap_or(now);
-        let allowed = self.licence.lease.allows(claimed_at, now);
-        allowed.map_err(|lapsed| lapsed.to_string())
     }
 
     async fn send_claimed(&self, claimed: &Claimed, deadline: Instant) -> SendOutcome {
@@ -269,4 +270,30 @@ fn describe(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_nobody_has_heard_of_lets_no_call_begin() {
+        let licence = Licence {
+            lease: Lease::begin(),
+            claim_deadline: Duration::from_mins(5),
+        };
+        let claimed_at = Instant::now();
+        let deadline = claimed_at + licence.claim_deadline;
+        assert_eq!(licence.may_leave(deadline, claimed_at), Ok(()));
+        let thawed_at = claimed_at + Duration::from_mins(1);
+        let silent = licence.may_leave(deadline, thawed_at).unwrap_err();
+        assert!(silent.contains("not been heard of"), "{silent}");
+        licence.lease.renew(thawed_at, thawed_at);
+        let void = licence.may_leave(deadline, thawed_at).unwrap_err();
+        assert!(void.contains("silent for too long"), "{void}");
+        assert_eq!(
+            licence.may_leave(thawed_at + licence.claim_deadline, thawed_at),
+            Ok(())
+        );
+    }
 }
