@@ -124,6 +124,11 @@ impl Tenants {
         self.0.superseded(partition, by);
     }
 
+    /// Tells for how long Meta is left alone, while this node finds it down.
+    pub fn outage(&self) -> Option<Duration> {
+        self.0.shared.health.outage()
+    }
+
     /// Tells of each partition from now on that a later owner has taken over. Its tenants are stopped by then.
     pub fn on_revoked(&self) -> UnboundedReceiver<Partition> {
         let (sender, receiver) = unbounded_channel();

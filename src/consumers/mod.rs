@@ -10,6 +10,7 @@
 mod dead;
 mod membership;
 mod metrics;
+mod outage;
 mod partition;
 
 pub use membership::Membership;
@@ -27,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Inbox;
-use crate::storage::Database;
+use crate::storage::{Database, Redis};
 
 /// The wait before a lost queue is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(300);
@@ -43,6 +44,8 @@ pub struct Consumers {
     pub messages: Arc<dyn Messages>,
     /// Where epochs are taken.
     pub database: Database,
+    /// Where an outage of Meta is told.
+    pub redis: Redis,
     /// This process among its peers.
     pub membership: Membership,
     /// How partitions come and go.
@@ -70,6 +73,11 @@ impl Consumers {
             ));
         }
         tasks.spawn(dead::consume(self.clone(), stop.clone()));
+        tasks.spawn(outage::tell(
+            self.tenants.clone(),
+            self.redis.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(pass_on_losses(self.clone(), lost, stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             if let Err(panic) = ended {

@@ -30,6 +30,7 @@ pub mod migrator;
 mod named;
 pub mod nonces;
 pub mod number_holds;
+pub mod outages;
 pub mod ownership;
 pub mod paces;
 pub mod planning;

@@ -185,6 +185,12 @@ async fn while_meta_is_down_all_wait_and_nothing_dies() {
     }
     until_accepted(&installation, 30).await;
     installation.simulator.set_down(Duration::from_secs(15));
+    eventually("a campaign says that Meta is down", SOON, || async {
+        let found = tenants[0].campaign(&campaigns[0]).await?;
+        Ok((found["progress"]["binding_limit"] == "meta_down").then_some(()))
+    })
+    .await
+    .unwrap();
     for (tenant, campaign) in tenants.iter().zip(&campaigns) {
         tenant.finished(campaign, WITHIN).await.unwrap();
     }

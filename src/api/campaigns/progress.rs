@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::storage::campaigns::Campaign;
 use crate::storage::canaries::StoredCanary;
 use crate::storage::paces::{self, Pace};
-use crate::storage::{Redis, StorageError, Transaction};
+use crate::storage::{Redis, StorageError, Transaction, outages};
 
 /// Why a campaign is as fast as it is, and when it will arrive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,7 +104,7 @@ pub(super) async fn explained(
         canary: canary.map(|canary| canary.canary.state),
         closed_until: closed_until(known, now),
         next_due: waits,
-        meta_down_until: None,
+        meta_down_until: outages::meta_down_until(redis).await,
         is_portfolio_full: pace.is_portfolio_full,
         number_rate: pace.number_rate,
         adaptive_rate: paces::limiter_rate(redis, pace.sender).await,
