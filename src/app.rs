@@ -18,6 +18,7 @@ use crate::config::{self, Config, Secret};
 use crate::consumers::{self, Consumers, Membership};
 use crate::foundation::Foundation;
 use crate::planner::Planner;
+use crate::signals::told_to_stop;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
 use crate::storage::nonces::Nonces;
@@ -137,6 +138,7 @@ impl Worker {
             tenants: tenants.clone(),
             messages: committer,
             database: base.app_system.clone(),
+            redis: base.redis.clone(),
             membership: membership.clone(),
             metrics,
             drain: Duration::from_secs(pipeline.drain_seconds),
@@ -300,7 +302,7 @@ async fn until_the_end(
     membership: &mut JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let ended = tokio::select! {
-        signal = wait_for_signal() => signal.map_err(anyhow::Error::from),
+        signal = told_to_stop() => signal.map_err(anyhow::Error::from),
         Some(ended) = tasks.join_next() => Err(early("a part of the server", ended.map(Ok))),
         ended = consumed(worker) => Err(early("the consumers", ended)),
         ended = membership => Err(early("the heartbeat", ended.map(Ok))),
@@ -387,16 +389,4 @@ fn node_name(config: &Config, port: u16) -> String {
     }
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| "localhost".to_owned());
     format!("{}:{port}", host.trim())
-}
-
-/// Waits until the process is told to stop (SIGTERM, SIGINT).
-///
-/// # Errors
-/// When signals cannot be heard.
-pub async fn wait_for_signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
 }

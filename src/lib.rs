@@ -12,6 +12,7 @@ mod foundation;
 pub mod meta;
 pub mod planner;
 pub mod relay;
+mod signals;
 pub mod storage;
 pub mod telemetry;
 pub mod trial;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use crate::{app, relay, telemetry};
+use crate::{relay, signals, telemetry};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -38,7 +38,7 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
             let stop = CancellationToken::new();
             let told = stop.clone();
             tokio::spawn(async move {
-                if let Err(error) = app::wait_for_signal().await {
+                if let Err(error) = signals::told_to_stop().await {
                     tracing::error!(%error, "signals cannot be heard");
                 }
                 told.cancel();
