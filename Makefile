@@ -10,7 +10,7 @@ WEBHOOKS := domain/src/signature.rs domain/src/hop.rs domain/src/webhook.rs src/
 COVERAGE_LEAST ?= 90
 FUZZ_SECONDS ?= 120
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart
+.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart evidence gate
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -104,5 +104,17 @@ loss-drill: ## loses RabbitMQ's whole disk, then Redis's, in the middle of a cam
 rolling-restart: ## two nodes restarted in turn under load: 0 requests failed, 0 messages lost, 0 doubled
 	cargo build --release --bin malote
 	dev/rolling-restart $(ARGS)
+
+evidence: ## runs what the go-live gate wants to see, and leaves docs/evidence/*.json for this commit
+	dev/evidence lint make lint
+	dev/evidence unit make unit
+	dev/evidence e2e make e2e
+	dev/evidence chaos make chaos $(if $(ARGS),ARGS='$(ARGS)')
+	dev/evidence rolling-restart make rolling-restart
+
+gate: ## the readiness table: 0 go, 1 no-go; then breaks each control in a copy, and sees no-go
+	cargo build $(TESTS) --bin malote
+	dev/try-gate
+	target/debug/malote gate run
 
 nightly: test chaos mutants alert-mutants contract coverage fuzz latency bench restore-drill loss-drill rolling-restart ## everything that takes longer

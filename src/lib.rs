@@ -9,6 +9,7 @@ pub mod consumers;
 pub mod content;
 pub mod dead_letters;
 mod foundation;
+pub mod gate;
 pub mod meta;
 pub mod planner;
 pub mod relay;

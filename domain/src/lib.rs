@@ -13,6 +13,7 @@ pub mod category;
 pub mod causes;
 pub mod counts;
 pub mod dead_letter;
+pub mod gate;
 pub mod hop;
 pub mod ids;
 pub mod in_flight;

@@ -4,6 +4,7 @@ mod billing;
 mod config;
 mod dead_letters;
 mod demo;
+mod gate;
 mod migrate;
 mod openapi;
 mod relay;
@@ -49,6 +50,8 @@ enum Command {
     Billing(billing::Arguments),
     /// Dead letters: what gave up, of all tenants and of the broker.
     DeadLetters(dead_letters::Arguments),
+    /// Whether to go live: computed from evidence, by the controls of docs/readiness/.
+    Gate(gate::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
     Config(config::Arguments),
 }
@@ -76,6 +79,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::DeadLetters(command) => wait_for(dead_letters::run(config, command)),
+        Command::Gate(command) => Ok(gate::run(&command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }
 }
