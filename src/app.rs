@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Inbox;
-use crate::config::{self, Config, Secret};
+use crate::config::{self, Config, SecretName};
 use crate::consumers::{self, Consumers, Membership};
 use crate::foundation::Foundation;
 use crate::planner::Planner;
@@ -217,6 +217,8 @@ async fn run(
         .then(|| start_webhooks(&config, &base, &mut registry))
         .transpose()?;
     let mut tasks = JoinSet::new();
+    let watch = base.watch(&config.secrets, &mut registry);
+    tasks.spawn(watch.run(stop.clone()));
     if has(RoleOfProcess::Planner) {
         let planner = Planner {
             database: base.app_system.clone(),
@@ -365,6 +367,8 @@ fn context(
     worker: Option<&Worker>,
     mut registry: Registry,
 ) -> anyhow::Result<api::Context> {
+    // Known from the start, so that it is watched and a wrong one stops us now.
+    config.admin.secrets.get(SecretName::AdminKey)?;
     let guard = api::Guard::new(&config.api, base.redis.clone(), &mut registry);
     Ok(api::Context {
         app_rw: base.app_rw.clone(),
@@ -372,7 +376,7 @@ fn context(
         redis: base.redis.clone(),
         publisher: base.publisher.clone(),
         meta: base.meta.clone(),
-        admin_key: Arc::new(Secret::read(&config.admin.key_file, "admin.key_file")?),
+        secrets: config.secrets.held.clone(),
         metrics: Metrics::new(registry),
         tenants: worker.map(|worker| worker.tenants.clone()),
         guard,

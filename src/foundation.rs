@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 
 use crate::broker::{Broker, Publisher};
-use crate::config::Config;
+use crate::config::{Config, SecretMetrics, SecretName, SecretSettings, Watch};
 use crate::meta;
 use crate::storage::sender_directory::SenderDirectory;
 use crate::storage::{Database, Redis, Role, StorageError, schema};
 
 /// The wait before a server that is not up yet is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The secrets without which no role can start.
+const PASSWORDS: [SecretName; 4] = [
+    SecretName::AppRw,
+    SecretName::AppSystem,
+    SecretName::Redis,
+    SecretName::RabbitMq,
+];
 
 /// The parts that every role needs.
 pub(crate) struct Foundation {
@@ -26,8 +35,22 @@ pub(crate) struct Foundation {
 }
 
 impl Foundation {
+    /// Watches the secrets in use; new passwords are tried at their servers before they are taken.
+    pub(crate) fn watch(&self, settings: &SecretSettings, registry: &mut Registry) -> Watch {
+        let metrics = SecretMetrics::register(registry);
+        Watch::new(settings.held.clone(), settings.poll(), metrics)
+            .with_probe(SecretName::AppRw, self.app_rw.probe())
+            .with_probe(SecretName::AppSystem, self.app_system.probe())
+            .with_probe(SecretName::Redis, self.redis.probe())
+            .with_probe(SecretName::RabbitMq, self.broker.probe())
+    }
+
     /// Connects to the servers, waiting for those that are not up yet, and checks what it finds.
     pub(crate) async fn lay(config: &Config) -> anyhow::Result<Self> {
+        // First: what cannot be read now will not come up by waiting for servers.
+        for name in PASSWORDS {
+            config.secrets.held.get(name)?;
+        }
         let within = Duration::from_secs(config.node.wait_for_servers_seconds);
         let database = &config.database;
         let connect = |role| when_it_is_up("PostgreSQL", within, move || Database::connect(database, role));

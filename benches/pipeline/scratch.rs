@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
-use malote::config::{self, Config, Secret};
+use malote::config::{self, Config, SecretName};
 use malote::storage::{Database, Role, scratch};
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ impl Scratch {
 }
 
 async fn connect(settings: &config::Broker) -> anyhow::Result<Connection> {
-    let password = Secret::read(&settings.password_file, "broker.password_file")?;
+    let password = settings.secrets.get(SecretName::RabbitMq)?;
     let uri = format!(
         "amqp://{}:{}@{}/{}",
         settings.user,

@@ -1,7 +1,5 @@
 //! What handlers may use.
 
-use std::sync::Arc;
-
 use actors::tenants::Tenants;
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +7,7 @@ use super::authentication::KnownKeys;
 use super::campaigns::LiveProgress;
 use super::guard::Guard;
 use crate::broker::Publisher;
-use crate::config::Secret;
+use crate::config::Secrets;
 use crate::meta;
 use crate::storage::{Database, Redis};
 use crate::telemetry::Metrics;
@@ -28,7 +26,7 @@ pub struct Context {
     /// Reads templates.
     pub meta: meta::Client,
     /// What operators must show.
-    pub admin_key: Arc<Secret>,
+    pub secrets: Secrets,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// The actors of this process, if it runs any.

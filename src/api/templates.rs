@@ -114,7 +114,7 @@ pub(super) async fn sync(context: Context, tenant: TenantId, body: Json<SyncBody
     let account = senders::account(&mut transaction, tenant, body.value.waba_id.as_deref()).await?;
     transaction.commit().await?;
     let (waba_id, token) = account.ok_or_else(|| ApiError::not_found("account: add a sender of it first"))?;
-    let found = context.meta.templates(&waba_id, &token).await;
+    let found = context.meta.templates(&waba_id, token.expose()).await;
     let found = found.map_err(|reason| ApiError::new(Code::MetaRefused, reason))?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     for template in &found {

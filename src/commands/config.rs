@@ -20,11 +20,17 @@ enum Action {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> ExitCode {
     let Action::Check = arguments.action;
-    let problems = config.unreadable_secrets();
-    for problem in &problems {
-        eprintln!("malote: {problem}");
+    let mut is_whole = true;
+    for (name, origin) in config.secrets.origins() {
+        match origin {
+            Ok(origin) => println!("{:<20} {origin}", name.as_str()),
+            Err(problem) => {
+                is_whole = false;
+                eprintln!("malote: {problem}");
+            }
+        }
     }
-    if problems.is_empty() {
+    if is_whole {
         println!("settings and secrets are readable");
         ExitCode::SUCCESS
     } else {

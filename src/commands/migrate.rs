@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Applies what is pending. Stops before a contract for which an old program was alive too recently.
+    /// Applies what is pending. A contract for which an old program was alive too recently waits: exit code 1, after everything else.
     Up {
         /// Stop after this version.
         #[arg(long, value_name = "VERSION")]

@@ -8,6 +8,7 @@ mod gate;
 mod migrate;
 mod openapi;
 mod relay;
+mod secrets;
 mod serve;
 mod simulator;
 
@@ -50,6 +51,8 @@ enum Command {
     Billing(billing::Arguments),
     /// Dead letters: what gave up, of all tenants and of the broker.
     DeadLetters(dead_letters::Arguments),
+    /// Makes and changes the keys that wrap senders' access tokens.
+    Secrets(secrets::Arguments),
     /// Whether to go live: computed from evidence, by the controls of docs/readiness/.
     Gate(gate::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
@@ -79,6 +82,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::DeadLetters(command) => wait_for(dead_letters::run(config, command)),
+        Command::Secrets(command) => wait_for(secrets::run(config, command)),
         Command::Gate(command) => Ok(gate::run(&command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }

@@ -5,14 +5,18 @@
 //! layer that it came from.
 
 mod layers;
-mod secret;
+mod secrets;
 mod sections;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::Table;
 
-pub use secret::Secret;
+pub use secrets::{
+    KEY_BYTES, Metrics as SecretMetrics, Origin, Probe, Secret, SecretName, SecretSettings, Secrets,
+    StoreError, TokenKey, TokenKeys, Watch,
+};
 pub use sections::{
     Admin, Api, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Relay, Telemetry,
     Webhooks,
@@ -54,6 +58,30 @@ pub enum ConfigError {
     /// The environment is not one of ours.
     #[error("there is no environment {0:?}; use development or production")]
     Environment(String),
+    /// A secret is in no source.
+    #[error("there is no secret {name}: {looked_at}")]
+    NoSecret {
+        /// Which.
+        name: &'static str,
+        /// Every place where it could have been.
+        looked_at: String,
+    },
+    /// A secret is there, and nobody should use it.
+    #[error("the secret {name} cannot be used: {problem}")]
+    Unusable {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The secret store gave nothing.
+    #[error("{0}; nothing starts without its secrets")]
+    Store(#[from] StoreError),
+    /// A variable holds a secret in production, where every child process and every crash report would show it.
+    #[error(
+        "the variable {0} holds a secret, which production takes from files or a store only (docs/security.md)"
+    )]
+    Variable(String),
     /// A file cannot be read.
     #[error("cannot read {path}, named by {named_by}: {source}")]
     File {
@@ -100,16 +128,55 @@ fn from_layers(
         let layer = path.display().to_string();
         layers::lay_over(&mut settings, layers::parse(&layer, &text)?, &layer)?;
     }
-    layers::lay_over_variables(&mut settings, variables)?;
-    read(settings)
+    let is_production = environment == "production";
+    let (held, others) = secrets_apart(variables, is_production)?;
+    layers::lay_over_variables(&mut settings, &others)?;
+    read(settings, held, is_production)
 }
 
-fn read(settings: Table) -> Result<Config, ConfigError> {
-    let config: Config = settings.try_into().map_err(|source| ConfigError::Syntax {
-        layer: "the settings as a whole".to_owned(),
-        source: Box::new(source),
-    })?;
-    config.check()?;
+type Variables = Vec<(String, String)>;
+
+/// Parts the variables that hold secrets, which production refuses, from those that are settings.
+fn secrets_apart(
+    variables: &[(String, String)],
+    is_production: bool,
+) -> Result<(BTreeMap<SecretName, Secret>, Variables), ConfigError> {
+    let (mut held, mut others) = (BTreeMap::new(), Vec::new());
+    for (variable, value) in variables {
+        match SecretName::ALL
+            .into_iter()
+            .find(|name| name.variable() == *variable)
+        {
+            Some(_) if is_production => return Err(ConfigError::Variable(variable.clone())),
+            Some(name) => drop(held.insert(name, Secret::new(value.trim().to_owned()))),
+            None => others.push((variable.clone(), value.clone())),
+        }
+    }
+    Ok((held, others))
+}
+
+fn read(
+    settings: Table,
+    variables: BTreeMap<SecretName, Secret>,
+    is_production: bool,
+) -> Result<Config, ConfigError> {
+    let mut config: Config = settings
+        .clone()
+        .try_into()
+        .map_err(|source| ConfigError::Syntax {
+            layer: "the settings as a whole".to_owned(),
+            source: Box::new(source),
+        })?;
+    config.check(is_production)?;
+    let file_of = |name: SecretName| {
+        let (section, key) = name.setting();
+        let file = settings.get(section)?.get(key)?.as_str()?;
+        Some((name, file.to_owned()))
+    };
+    config.give_secrets(
+        SecretName::ALL.into_iter().filter_map(file_of).collect(),
+        variables,
+    );
     Ok(config)
 }
 
@@ -143,6 +210,51 @@ mod tests {
             (config.database.port, config.redis.prefix.as_str()),
             (5999, "t1:")
         );
+    }
+
+    #[test]
+    fn a_secret_in_a_variable_serves_development_and_stops_production() {
+        let variables = [
+            ("MALOTE_REDIS__PASSWORD".to_owned(), "of a variable".to_owned()),
+            (
+                "MALOTE_REDIS__PASSWORD_FILE".to_owned(),
+                "/nowhere/redis".to_owned(),
+            ),
+        ];
+        let config = from_layers("development", None, &variables).unwrap();
+        let found = config.redis.secrets.get(SecretName::Redis).unwrap();
+        assert_eq!(found.expose(), "of a variable");
+        let refused = from_layers("production", None, &variables).unwrap_err();
+        assert!(
+            matches!(&refused, ConfigError::Variable(name) if name == "MALOTE_REDIS__PASSWORD"),
+            "{refused}"
+        );
+        assert!(!refused.to_string().contains("of a variable"));
+    }
+
+    #[test]
+    fn a_store_needs_one_way_to_know_us_and_tls_in_production() {
+        let address = ("MALOTE_SECRETS__STORE_ADDRESS", "http://vault.internal:8200");
+        let error = with(&[address]).unwrap_err().to_string();
+        assert!(error.contains("secrets.store_address"), "{error}");
+        let token = ("MALOTE_SECRETS__STORE_TOKEN_FILE", "/nowhere/token");
+        assert!(with(&[address, token]).is_ok());
+        let role = ("MALOTE_SECRETS__STORE_ROLE_ID", "malote");
+        assert!(with(&[address, token, role]).is_err(), "two ways are none");
+        let owned = [address, token].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert!(
+            from_layers("production", None, &owned)
+                .unwrap_err()
+                .to_string()
+                .contains("https")
+        );
+    }
+
+    #[test]
+    fn no_secret_is_in_the_debug_form_of_the_settings() {
+        let config = with(&[("MALOTE_ADMIN__KEY", "a-key-that-nobody-should-ever-read-in-a-log")]).unwrap();
+        config.admin.secrets.get(SecretName::AdminKey).unwrap();
+        assert!(!format!("{config:?}").contains("nobody-should"));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The settings by section, as `config/default.toml` explains them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Secret};
+use super::{ConfigError, Secret, SecretName, SecretSettings, Secrets};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub relay: Relay,
     /// How messages travel.
     pub pipeline: Pipeline,
+    /// Where secrets come from.
+    pub secrets: SecretSettings,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -75,6 +78,9 @@ pub struct Node {
 #[allow(missing_docs, reason = "config/default.toml explains each")]
 pub struct Admin {
     pub key_file: String,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// PostgreSQL.
@@ -91,6 +97,9 @@ pub struct Database {
     pub audit_password_file: String,
     pub pool_size: u32,
     pub connect_timeout_ms: u64,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// Redis.
@@ -101,6 +110,9 @@ pub struct Redis {
     pub address: String,
     pub password_file: String,
     pub prefix: String,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// RabbitMQ.
@@ -113,6 +125,9 @@ pub struct Broker {
     pub virtual_host: String,
     pub password_file: String,
     pub prefix: String,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// Meta's Cloud API.
@@ -126,6 +141,9 @@ pub struct Meta {
     pub previous_app_secret_file: String,
     pub verify_token_file: String,
     pub timeout_ms: u64,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// Where webhooks come in.
@@ -136,6 +154,9 @@ pub struct Webhooks {
     pub native: bool,
     pub relay_key_file: String,
     pub previous_relay_key_file: String,
+    /// Gives the secrets of this section.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// The process at the edge.
@@ -194,7 +215,7 @@ pub enum LogFormat {
 
 impl Config {
     /// Checks what no type can say.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, is_production: bool) -> Result<(), ConfigError> {
         let wrong = |name: &str, value: String, problem: &str| {
             Err(ConfigError::Value {
                 name: name.to_owned(),
@@ -242,24 +263,42 @@ impl Config {
                 "should be at least 1, or nothing is sent",
             );
         }
-        Ok(())
+        self.secrets.check(is_production)
+    }
+
+    /// Hands every section the secrets, from the files that the settings name, the store, and variables.
+    pub(super) fn give_secrets(
+        &mut self,
+        files: BTreeMap<SecretName, String>,
+        variables: BTreeMap<SecretName, Secret>,
+    ) {
+        let secrets = self.secrets.open(files, variables);
+        self.admin.secrets = secrets.clone();
+        self.database.secrets = secrets.clone();
+        self.redis.secrets = secrets.clone();
+        self.broker.secrets = secrets.clone();
+        self.meta.secrets = secrets.clone();
+        self.webhooks.secrets = secrets;
     }
 }
 
 impl Meta {
-    /// Reads the secrets that sign webhooks: the current one first, then the previous one, if there is one.
+    /// Gives the secrets with which webhooks may be signed now: the current one first, then those that it replaced. Ask at each delivery.
     ///
     /// # Errors
-    /// When a file that is named cannot be read.
+    /// When a secret cannot be read.
     pub fn app_secrets(&self) -> Result<Vec<Secret>, ConfigError> {
-        let mut secrets = vec![Secret::read(&self.app_secret_file, "meta.app_secret_file")?];
-        if !self.previous_app_secret_file.is_empty() {
-            secrets.push(Secret::read(
-                &self.previous_app_secret_file,
-                "meta.previous_app_secret_file",
-            )?);
-        }
+        let mut secrets = self.secrets.accepted(SecretName::AppSecret)?;
+        secrets.extend(self.secrets.accepted_if_any(SecretName::PreviousAppSecret)?);
         Ok(secrets)
+    }
+
+    /// Gives what Meta's handshake may say now. Ask at each handshake.
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub fn verify_tokens(&self) -> Result<Vec<Secret>, ConfigError> {
+        self.secrets.accepted(SecretName::VerifyToken)
     }
 
     /// How long one call may take in all.
@@ -269,49 +308,20 @@ impl Meta {
 }
 
 impl Webhooks {
-    /// Reads the keys of the relay's hop, each with the setting that names it: the current one first. None if no relay is expected.
+    /// Gives the keys of the relay's hop that count now, each with the setting that names it: the current one first. None if no relay is
+    /// expected. Ask at each attempt.
     ///
     /// # Errors
-    /// When a file that is named cannot be read.
+    /// When a key cannot be read.
     pub fn hop_keys(&self) -> Result<Vec<(&'static str, Secret)>, ConfigError> {
-        [
-            ("webhooks.relay_key_file", &self.relay_key_file),
-            ("webhooks.previous_relay_key_file", &self.previous_relay_key_file),
-        ]
-        .into_iter()
-        .filter(|(_, file)| !file.is_empty())
-        .map(|(setting, file)| Ok((setting, Secret::read(file, setting)?)))
-        .collect()
-    }
-}
-
-impl Config {
-    /// Tries every secret that the settings name, and tells which cannot be read.
-    pub fn unreadable_secrets(&self) -> Vec<ConfigError> {
-        let mut named = vec![
-            (&self.admin.key_file, "admin.key_file"),
-            (
-                &self.database.app_rw_password_file,
-                "database.app_rw_password_file",
-            ),
-            (
-                &self.database.app_system_password_file,
-                "database.app_system_password_file",
-            ),
-            (&self.redis.password_file, "redis.password_file"),
-            (&self.broker.password_file, "broker.password_file"),
-            (&self.meta.app_secret_file, "meta.app_secret_file"),
-            (&self.meta.verify_token_file, "meta.verify_token_file"),
-        ];
-        if !self.meta.previous_app_secret_file.is_empty() {
-            named.push((
-                &self.meta.previous_app_secret_file,
-                "meta.previous_app_secret_file",
-            ));
+        let mut keys = Vec::new();
+        for (setting, name) in [
+            ("webhooks.relay_key_file", SecretName::RelayKey),
+            ("webhooks.previous_relay_key_file", SecretName::PreviousRelayKey),
+        ] {
+            let accepted = self.secrets.accepted_if_any(name)?;
+            keys.extend(accepted.into_iter().map(|secret| (setting, secret)));
         }
-        named
-            .into_iter()
-            .filter_map(|(file, setting)| Secret::read(file, setting).err())
-            .collect()
+        Ok(keys)
     }
 }

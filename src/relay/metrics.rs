@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::forward::{Failed, Forwarded};
+use super::hop::{Failed, Forwarded};
 use super::spool::{SpoolError, Stats};
 use crate::webhooks::refusal::Refusal;
 

@@ -3,6 +3,7 @@
 
 mod door;
 mod forward;
+mod hop;
 mod metrics;
 mod replay;
 pub mod spool;
@@ -13,17 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::hop::HopKey;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Secret};
+use crate::config::{Config, SecretMetrics, SecretName, Watch};
 use crate::telemetry::Metrics as Page;
 use crate::webhooks::Credentials;
 use door::Door;
-use forward::{Forwarder, Hop};
+use forward::Forwarder;
+use hop::Hop;
 use metrics::Metrics;
 use spool::{Limits, Spool};
 
@@ -56,6 +57,12 @@ pub async fn serve(
     let credentials = Credentials::read(&config.meta)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    let held = config.secrets.held.clone();
+    let watch = Watch::new(
+        held,
+        config.secrets.poll(),
+        SecretMetrics::register(&mut registry),
+    );
     let spool = Spool::open(Path::new(&settings.directory), limits(config)).context("relay.directory")?;
     metrics.found(&spool.stats());
     let public = TcpListener::bind(settings.public_address)
@@ -81,6 +88,7 @@ pub async fn serve(
     let forwarder = Forwarder::new(spool.clone(), hop, metrics, settings.concurrency);
     tasks.spawn(forwarder.run(stop.clone(), drain));
     tasks.spawn(keep_house(spool, stop.clone()));
+    tasks.spawn(watch.run(stop.clone()));
     tracing::info!(public = %addresses.public, internal = %addresses.internal, "relaying");
     started(addresses)?;
     tokio::select! {
@@ -93,10 +101,10 @@ pub async fn serve(
 }
 
 fn hop(config: &Config) -> anyhow::Result<Hop> {
-    let settings = &config.relay;
-    let key = Secret::read(&settings.key_file, "relay.key_file")?;
-    let key = HopKey::parse(key.expose()).context("relay.key_file")?;
-    Hop::to(&settings.forward_to, key).context("relay.forward_to")
+    let secrets = config.secrets.held.clone();
+    // Known from the start, so that it is watched and a wrong one stops us now.
+    secrets.get(SecretName::EdgeKey)?;
+    Hop::to(&config.relay.forward_to, secrets).context("relay.forward_to")
 }
 
 fn limits(config: &Config) -> Limits {

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::forward::{Failed, Forwarded, Hop};
+use super::hop::{Failed, Forwarded, Hop};
 use super::spool::{Record, read_since};
 use crate::config::Config;
 

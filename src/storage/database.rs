@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bb8::{ManageConnection, Pool, PooledConnection};
@@ -9,11 +10,12 @@ use bb8_postgres::PostgresConnectionManager;
 use bytes::Bytes;
 use domain::ids::TenantId;
 use futures_util::SinkExt as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::{Role, StorageError};
-use crate::config;
+use crate::config::{self, Probe, Secret, SecretName, Secrets};
 
 /// A plan that was made while the tables were small is kept by PostgreSQL until the tables are analysed, a minute later, and reads a
 /// tenant's whole ledger for each row meanwhile. Planning costs a few hundred microseconds for hundreds of rows.
@@ -27,18 +29,51 @@ pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub struct Database {
     pool: Pool<Manager>,
     role: Role,
+    manager: Manager,
 }
 
 /// A connection with its prepared statements.
 struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    secrets: Secrets,
     /// Somebody left in the middle of a transaction or a copy: nobody may use it again.
     left_open: bool,
 }
 
-#[derive(Debug)]
-struct Manager(PostgresConnectionManager<NoTls>);
+/// How connections are made: with the password that is right at that moment.
+#[derive(Clone, Debug)]
+struct Manager {
+    options: Arc<tokio_postgres::Config>,
+    password: SecretName,
+    secrets: Secrets,
+}
+
+impl Manager {
+    async fn open(&self, password: &Secret) -> Result<Client, tokio_postgres::Error> {
+        let mut options = tokio_postgres::Config::clone(&self.options);
+        options.password(password.expose());
+        PostgresConnectionManager::new(options, NoTls).connect().await
+    }
+
+    /// Tries the password that worked last, then the one that is to replace it: which of the two the server knows already depends on
+    /// whether it was told before or after our source.
+    async fn open_with_any(&self) -> Result<Client, StorageError> {
+        let mut refused = StorageError::Unavailable("there is no password".to_owned());
+        let passwords = self.secrets.to_try(self.password);
+        for password in passwords.map_err(|error| StorageError::Unavailable(error.to_string()))? {
+            match self.open(&password).await {
+                Ok(client) => {
+                    self.secrets.worked(self.password, &password);
+                    return Ok(client);
+                }
+                Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => refused = error.into(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(refused)
+    }
+}
 
 impl ManageConnection for Manager {
     type Connection = Session;
@@ -46,8 +81,9 @@ impl ManageConnection for Manager {
 
     async fn connect(&self) -> Result<Session, StorageError> {
         Ok(Session {
-            client: self.0.connect().await?,
+            client: self.open_with_any().await?,
             statements: HashMap::new(),
+            secrets: self.secrets.clone(),
             left_open: false,
         })
     }
@@ -70,19 +106,23 @@ impl Database {
     /// # Errors
     /// When the password cannot be read, or the database does not let us in.
     pub async fn connect(settings: &config::Database, role: Role) -> anyhow::Result<Self> {
+        settings.secrets.get(role.secret())?;
         let mut options = tokio_postgres::Config::new();
         options
             .host(&settings.host)
             .port(settings.port)
             .dbname(&settings.name)
             .user(role.as_str())
-            .password(role.password(settings)?.expose())
             .application_name("malote")
             .options(PLAN_EACH_TIME)
             .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
             .tcp_user_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(5));
-        let manager = Manager(PostgresConnectionManager::new(options, NoTls));
+        let manager = Manager {
+            options: Arc::new(options),
+            password: role.secret(),
+            secrets: settings.secrets.clone(),
+        };
         // Without the pool, which would try until its time is up and not tell why.
         manager.connect().await?;
         let pool = Pool::builder()
@@ -90,14 +130,33 @@ impl Database {
             .min_idle(Some(1))
             .connection_timeout(Duration::from_millis(settings.connect_timeout_ms))
             .test_on_check_out(false)
-            .build(manager)
+            .build(manager.clone())
             .await?;
-        Ok(Self { pool, role })
+        Ok(Self { pool, role, manager })
     }
 
     /// As whom this pool connects.
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// The secrets of the process.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.manager.secrets
+    }
+
+    /// Tries a password of this pool's role at the database.
+    pub fn probe(&self) -> Probe {
+        let manager = self.manager.clone();
+        Arc::new(move |password| {
+            let manager = manager.clone();
+            Box::pin(async move {
+                let opened = manager.open(&password).await;
+                opened
+                    .map(drop)
+                    .map_err(|error| StorageError::from(error).to_string())
+            })
+        })
     }
 
     /// Takes a connection for statements that are transactions of their own.
@@ -143,6 +202,11 @@ impl Database {
 pub struct Connection(PooledConnection<'static, Manager>);
 
 impl Connection {
+    /// The secrets of the process, for what is sealed in rows.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+
     async fn prepared(&mut self, statement: &'static str) -> Result<Statement, StorageError> {
         let session = &mut *self.0;
         if let Some(prepared) = session.statements.get(statement) {

@@ -40,6 +40,9 @@ pub const ALL: &[Migration] = migrations![
     7 "0007_dead_letters",
     8 "0008_nodes",
     9 "0009_security_events",
+    10 "0010_sealed_tokens",
+    11 "0011_tokens_are_sealed",
+    12 "0012_no_plain_tokens",
     13 "0013_audit_log",
 ];
 

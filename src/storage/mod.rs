@@ -44,6 +44,7 @@ pub mod revivals;
 mod roles;
 pub mod schema;
 pub mod scratch;
+pub mod sealing;
 pub mod sender_directory;
 pub mod senders;
 mod sending_windows;
@@ -52,6 +53,7 @@ pub mod suppressions;
 pub mod taking;
 pub mod templates;
 pub mod tenants;
+pub mod token_rotation;
 pub mod unknown;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};

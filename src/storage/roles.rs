@@ -1,6 +1,6 @@
 //! The four roles of the database and what each may do (`deploy/postgres/roles.sql`).
 
-use crate::config::{self, ConfigError, Secret};
+use crate::config::SecretName;
 
 /// As whom a pool connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,20 +26,13 @@ impl Role {
         }
     }
 
-    /// Reads its password from the file that the settings name.
-    pub(super) fn password(self, settings: &config::Database) -> Result<Secret, ConfigError> {
-        let (file, setting) = match self {
-            Self::AppRw => (&settings.app_rw_password_file, "database.app_rw_password_file"),
-            Self::AppSystem => (
-                &settings.app_system_password_file,
-                "database.app_system_password_file",
-            ),
-            Self::MigrationAdmin => (
-                &settings.migration_password_file,
-                "database.migration_password_file",
-            ),
-            Self::ReadonlyAudit => (&settings.audit_password_file, "database.audit_password_file"),
-        };
-        Secret::read(file, setting)
+    /// Gives the secret that is its password.
+    pub(super) const fn secret(self) -> SecretName {
+        match self {
+            Self::AppRw => SecretName::AppRw,
+            Self::AppSystem => SecretName::AppSystem,
+            Self::MigrationAdmin => SecretName::MigrationAdmin,
+            Self::ReadonlyAudit => SecretName::ReadonlyAudit,
+        }
     }
 }

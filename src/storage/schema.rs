@@ -56,6 +56,14 @@ pub const NEEDED: i32 = 13;
 /// # Errors
 /// When the server must not start.
 pub async fn check(database: &Database) -> Result<(), Unfit> {
+    check_from(database, NEEDED).await
+}
+
+/// As [`check`], for a command that works with an older schema than a server does.
+///
+/// # Errors
+/// When the command must not run.
+pub async fn check_from(database: &Database, needed: i32) -> Result<(), Unfit> {
     let mut connection = database.get().await?;
     let row = connection
         .query_one(
@@ -69,11 +77,8 @@ pub async fn check(database: &Database) -> Result<(), Unfit> {
         return Err(Unfit::TooMighty { role: row.get(0) });
     }
     let found = version(database).await?;
-    if found < NEEDED {
-        return Err(Unfit::Old {
-            found,
-            needed: NEEDED,
-        });
+    if found < needed {
+        return Err(Unfit::Old { found, needed });
     }
     let known = migrations::ALL.last().map_or(0, |last| last.version);
     if found > known {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use domain::ids::{SenderId, TenantId};
 use tokio_postgres::Row;
 
-use super::{Database, StorageError};
+use super::token_rotation::token_of;
+use super::{Database, StorageError, sealing};
 use crate::config::Secret;
 
 /// How long a number is remembered: a renewed token takes effect within this time.
@@ -68,12 +69,12 @@ impl SenderDirectory {
         let mut connection = self.database.get().await?;
         let row = connection
             .query_opt(
-                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second, meta_app
-                 FROM senders WHERE id = $1",
+                "SELECT id, tenant_id, phone_number_id, waba_id, token_sealed, token_key_id,
+                    to_jsonb(s) ->> 'access_token' AS plain, messages_per_second, meta_app FROM senders s WHERE id = $1",
                 &[&id.0],
             )
             .await?;
-        let found = row.as_ref().map(read).transpose()?;
+        let found = row.map(|row| read(&row, &self.database)).transpose()?;
         Ok(remember(&self.by_id, id, found))
     }
 
@@ -89,12 +90,13 @@ impl SenderDirectory {
         let mut connection = self.database.get().await?;
         let row = connection
             .query_opt(
-                "SELECT id, tenant_id, phone_number_id, waba_id, access_token, messages_per_second, meta_app FROM senders
+                "SELECT id, tenant_id, phone_number_id, waba_id, token_sealed, token_key_id,
+                    to_jsonb(s) ->> 'access_token' AS plain, messages_per_second, meta_app FROM senders s
                  WHERE phone_number_id = $1",
                 &[&number],
             )
             .await?;
-        let found = row.as_ref().map(read).transpose()?;
+        let found = row.map(|row| read(&row, &self.database)).transpose()?;
         Ok(remember(&self.by_number, number, found))
     }
 
@@ -119,14 +121,15 @@ impl SenderDirectory {
     }
 }
 
-fn read(row: &Row) -> Result<Arc<Sender>, StorageError> {
+fn read(row: &Row, database: &Database) -> Result<Arc<Sender>, StorageError> {
+    let keys = sealing::keys(database.secrets())?;
     let rate: i32 = row.try_get("messages_per_second")?;
     Ok(Arc::new(Sender {
         id: SenderId(row.try_get("id")?),
         tenant: TenantId(row.try_get("tenant_id")?),
         phone_number_id: row.try_get("phone_number_id")?,
         waba_id: row.try_get("waba_id")?,
-        access_token: Secret::new(row.try_get("access_token")?),
+        access_token: token_of(row, &keys)?,
         messages_per_second: u32::try_from(rate).map_err(StorageError::nonsense)?,
         meta_app: row.try_get("meta_app")?,
     }))

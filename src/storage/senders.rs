@@ -3,9 +3,39 @@
 use domain::ids::{SenderId, TenantId};
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::sealing::{self, Sealed};
+use super::token_rotation::token_of;
 use super::{StorageError, Transaction};
+use crate::config::Secret;
+
+/// The columns of [`StoredSender`], by name: `*` would change under running programs with the table.
+macro_rules! shown {
+    () => {
+        "id, phone_number_id, waba_id, display_phone_number, messages_per_second, portfolio_id, state, held_until, held_because,
+         created_at,
+         (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit"
+    };
+}
+
+const INSERT: &str = concat!(
+    "INSERT INTO senders (id, tenant_id, phone_number_id, waba_id, display_phone_number, messages_per_second, portfolio_id,
+        token_sealed, token_key_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ",
+    shown!()
+);
+const INSERT_BOTH: &str = concat!(
+    "INSERT INTO senders (id, tenant_id, phone_number_id, waba_id, display_phone_number, messages_per_second, portfolio_id,
+        token_sealed, token_key_id, access_token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ",
+    shown!()
+);
+const RENEW: &str =
+    "UPDATE senders SET token_sealed = $3, token_key_id = $4, state = 'active', token_changed_at = now()
+    WHERE tenant_id = $1 AND id = $2";
+const RENEW_BOTH: &str =
+    "UPDATE senders SET token_sealed = $3, token_key_id = $4, access_token = $5, state = 'active',
+    token_changed_at = now() WHERE tenant_id = $1 AND id = $2";
 
 /// A number, without its token.
 #[derive(Clone, Debug)]
@@ -66,6 +96,44 @@ pub struct SenderChange<'a> {
     pub portfolio_id: Option<&'a str>,
 }
 
+/// Until the contract of migration 0012, programs of the release before read and write the plain token: both shapes are written.
+async fn has_plain_tokens(transaction: &mut Transaction) -> Result<bool, StorageError> {
+    let row = transaction
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_attribute
+             WHERE attrelid = 'app.senders'::regclass AND attname = 'access_token' AND NOT attisdropped)",
+            &[],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+fn seal(
+    transaction: &Transaction,
+    tenant: TenantId,
+    sender: SenderId,
+    token: &str,
+) -> Result<Sealed, StorageError> {
+    sealing::seal(&sealing::keys(transaction.secrets())?, tenant, sender, token)
+}
+
+/// Stores a new token; the number is active again.
+async fn renew_token(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    sender: SenderId,
+    token: &str,
+) -> Result<(), StorageError> {
+    let sealed = seal(transaction, tenant, sender, token)?;
+    let values: [&(dyn ToSql + Sync); 5] = [&tenant.0, &sender.0, &sealed.bytes, &sealed.key_id, &token];
+    if has_plain_tokens(transaction).await? {
+        transaction.execute(RENEW_BOTH, &values).await?;
+    } else {
+        transaction.execute(RENEW, &values[..4]).await?;
+    }
+    Ok(())
+}
+
 fn read(row: &Row) -> Result<StoredSender, StorageError> {
     Ok(StoredSender {
         id: SenderId(row.try_get("id")?),
@@ -91,23 +159,24 @@ pub async fn insert(
     tenant: TenantId,
     new: &NewSender<'_>,
 ) -> Result<StoredSender, StorageError> {
-    let row = transaction
-        .query_one(
-            "INSERT INTO senders (id, tenant_id, phone_number_id, waba_id, display_phone_number, access_token,
-                messages_per_second, portfolio_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             RETURNING *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit",
-            &[
-                &new.id.0,
-                &tenant.0,
-                &new.phone_number_id,
-                &new.waba_id,
-                &new.display_phone_number,
-                &new.access_token,
-                &new.messages_per_second,
-                &new.portfolio_id,
-            ],
-        )
-        .await?;
+    let sealed = seal(transaction, tenant, new.id, new.access_token)?;
+    let values: [&(dyn ToSql + Sync); 10] = [
+        &new.id.0,
+        &tenant.0,
+        &new.phone_number_id,
+        &new.waba_id,
+        &new.display_phone_number,
+        &new.messages_per_second,
+        &new.portfolio_id,
+        &sealed.bytes,
+        &sealed.key_id,
+        &new.access_token,
+    ];
+    let row = if has_plain_tokens(transaction).await? {
+        transaction.query_one(INSERT_BOTH, &values).await?
+    } else {
+        transaction.query_one(INSERT, &values[..9]).await?
+    };
     read(&row)
 }
 
@@ -170,8 +239,11 @@ pub async fn list(
     let before = before.unwrap_or(Uuid::max());
     let rows = transaction
         .query(
-            "SELECT *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit
-             FROM senders WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            concat!(
+                "SELECT ",
+                shown!(),
+                " FROM senders WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+            ),
             &[&tenant.0, &before, &most],
         )
         .await?;
@@ -188,19 +260,21 @@ pub async fn change(
     sender: SenderId,
     change: &SenderChange<'_>,
 ) -> Result<Option<StoredSender>, StorageError> {
+    if let Some(token) = change.access_token {
+        renew_token(transaction, tenant, sender, token).await?;
+    }
     let row = transaction
         .query_opt(
-            "UPDATE senders SET access_token = coalesce($3, access_token),
-                messages_per_second = coalesce($4, messages_per_second),
-                display_phone_number = coalesce($5, display_phone_number), portfolio_id = coalesce($6, portfolio_id),
-                state = CASE WHEN $3 IS NULL THEN state ELSE 'active' END,
-                token_changed_at = CASE WHEN $3 IS NULL THEN token_changed_at ELSE now() END, updated_at = now()
-             WHERE tenant_id = $1 AND id = $2
-             RETURNING *, (SELECT messaging_limit FROM portfolios p WHERE p.id = portfolio_id) AS messaging_limit",
+            concat!(
+                "UPDATE senders SET messages_per_second = coalesce($3, messages_per_second),
+                    display_phone_number = coalesce($4, display_phone_number),
+                    portfolio_id = coalesce($5, portfolio_id), updated_at = now()
+                 WHERE tenant_id = $1 AND id = $2 RETURNING ",
+                shown!()
+            ),
             &[
                 &tenant.0,
                 &sender.0,
-                &change.access_token,
                 &change.messages_per_second,
                 &change.display_phone_number,
                 &change.portfolio_id,
@@ -218,13 +292,17 @@ pub async fn account(
     transaction: &mut Transaction,
     tenant: TenantId,
     waba_id: Option<&str>,
-) -> Result<Option<(String, String)>, StorageError> {
+) -> Result<Option<(String, Secret)>, StorageError> {
     let row = transaction
         .query_opt(
-            "SELECT waba_id, access_token FROM senders WHERE tenant_id = $1 AND ($2::text IS NULL OR waba_id = $2)
-             ORDER BY id DESC LIMIT 1",
+            "SELECT id, tenant_id, waba_id, token_sealed, token_key_id, to_jsonb(s) ->> 'access_token' AS plain FROM senders s
+             WHERE tenant_id = $1 AND ($2::text IS NULL OR waba_id = $2) ORDER BY id DESC LIMIT 1",
             &[&tenant.0, &waba_id],
         )
         .await?;
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let keys = sealing::keys(transaction.secrets())?;
+    Ok(Some((row.try_get("waba_id")?, token_of(&row, &keys)?)))
 }

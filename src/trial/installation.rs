@@ -12,7 +12,7 @@ use super::nodes::Node;
 use super::process::{Server, ServerProgram};
 use super::{Client, eventually};
 use crate::broker::Broker;
-use crate::config::{self, Config, Secret};
+use crate::config::{self, Config, SecretName};
 use crate::storage::audit::{self, Report};
 use crate::storage::{Database, Role, migrations, scratch};
 
@@ -54,6 +54,14 @@ impl Installation {
     /// # Errors
     /// When something does not start.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        Self::start_at(options, None).await
+    }
+
+    /// As [`Installation::start`], with the schema as it was after a version.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_at(options: Options, schema: Option<i32>) -> anyhow::Result<Self> {
         let id = Uuid::now_v7().simple().to_string();
         let unique = format!("trial_{}_{}", options.name, &id[20..]);
         let mut config =
@@ -62,7 +70,7 @@ impl Installation {
         config.database.name.clone_from(&unique);
         config.broker.prefix = format!("{unique}.");
         let owner = Database::connect(&config.database, Role::MigrationAdmin).await?;
-        migrations::up(&owner, None, |_| {}).await?;
+        migrations::up(&owner, schema, |_| {}).await?;
         let simulator = start_simulator(&config, options.simulator).await?;
         let directory = std::env::temp_dir().join(&unique);
         std::fs::create_dir_all(&directory)?;
@@ -74,7 +82,10 @@ impl Installation {
             directory: directory.clone(),
             node: FIRST_NODE.to_owned(),
         };
-        let admin_key = Secret::read(&config.admin.key_file, "admin.key_file")?
+        let admin_key = config
+            .admin
+            .secrets
+            .get(SecretName::AdminKey)?
             .expose()
             .to_owned();
         let nowhere = Client::new("127.0.0.1:1");

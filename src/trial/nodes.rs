@@ -62,7 +62,24 @@ impl Installation {
     /// # Errors
     /// When it does not start.
     pub async fn add_node(&mut self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<usize> {
-        let mut program = self.nodes[0].program.clone();
+        let program = self.nodes[0].program.program.clone();
+        self.add_node_of(program, name, settings).await
+    }
+
+    /// As [`Installation::add_node`], of another program.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_node_of(
+        &mut self,
+        program: PathBuf,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<usize> {
+        let mut program = ServerProgram {
+            program,
+            ..self.nodes[0].program.clone()
+        };
         program.node = name.to_owned();
         let own = settings
             .iter()

@@ -30,8 +30,12 @@ pub(crate) struct Handshake {
 impl Credentials {
     /// Answers Meta's handshake: the challenge, if the token is ours.
     pub(crate) fn shake_hands(&self, asked: &Handshake) -> Response {
-        let ours = self.verify_token.expose().as_bytes();
-        if asked.mode == "subscribe" && bool::from(asked.verify_token.as_bytes().ct_eq(ours)) {
+        let said = asked.verify_token.as_bytes();
+        let tokens = self.verify_tokens();
+        let ours = tokens
+            .iter()
+            .filter(|token| bool::from(said.ct_eq(token.expose().as_bytes())));
+        if asked.mode == "subscribe" && ours.count() > 0 {
             warp::reply::with_status(asked.challenge.clone(), StatusCode::OK).into_response()
         } else {
             let detail =
@@ -45,29 +49,27 @@ impl Credentials {
     /// # Errors
     /// When no secret of ours gives the signature.
     pub(crate) fn check_signature(&self, header: Option<&str>, body: &[u8]) -> Result<(), Refusal> {
-        let secrets: Vec<&[u8]> = self
-            .app_secrets
-            .iter()
-            .map(|secret| secret.expose().as_bytes())
-            .collect();
+        let secrets = self.app_secrets();
+        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.expose().as_bytes()).collect();
         verify_meta(&secrets, header, body).map_err(Refusal::Meta)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use domain::signature::{SignatureError, sign_meta};
 
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{self, SecretName, Secrets};
 
     fn credentials() -> Credentials {
-        Credentials {
-            app_secrets: ["new", "old"].map(|text| Secret::new(text.to_owned())).into(),
-            verify_token: Arc::new(Secret::new("agreed".to_owned())),
-        }
+        let secrets = Secrets::fixed(&[
+            (SecretName::AppSecret, "new"),
+            (SecretName::PreviousAppSecret, "old"),
+            (SecretName::VerifyToken, "agreed"),
+        ]);
+        let settings = config::load(None, None).unwrap().meta;
+        Credentials::read(&config::Meta { secrets, ..settings }).unwrap()
     }
 
     #[test]

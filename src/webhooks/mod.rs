@@ -34,7 +34,7 @@ pub use routes::routes;
 pub struct Webhooks {
     credentials: Credentials,
     is_native: bool,
-    hop_keys: Arc<[HopKey]>,
+    settings: Arc<config::Webhooks>,
     nonces: Nonces,
     senders: SenderDirectory,
     store: store::Store,
@@ -42,13 +42,10 @@ pub struct Webhooks {
     metrics: Metrics,
 }
 
-/// What Meta and we agreed on.
+/// What Meta and we agreed on: asked for at each delivery, because it may be renewed while we run.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
-    /// What signs deliveries: the current one, and the previous one while it is rotated.
-    pub(crate) app_secrets: Arc<[Secret]>,
-    /// What the handshake must say.
-    pub(crate) verify_token: Arc<Secret>,
+    settings: Arc<config::Meta>,
 }
 
 impl Credentials {
@@ -57,12 +54,28 @@ impl Credentials {
     /// # Errors
     /// When one cannot be read.
     pub(crate) fn read(settings: &config::Meta) -> Result<Self, ConfigError> {
-        let token = Secret::read(&settings.verify_token_file, "meta.verify_token_file")?;
+        settings.app_secrets()?;
+        settings.verify_tokens()?;
         Ok(Self {
-            app_secrets: settings.app_secrets()?.into(),
-            verify_token: Arc::new(token),
+            settings: Arc::new(settings.clone()),
         })
     }
+
+    /// What signs deliveries now: the current one, and for a while those that it replaced.
+    fn app_secrets(&self) -> Vec<Secret> {
+        self.settings.app_secrets().unwrap_or_else(unknown)
+    }
+
+    /// What the handshake may say now.
+    fn verify_tokens(&self) -> Vec<Secret> {
+        self.settings.verify_tokens().unwrap_or_else(unknown)
+    }
+}
+
+/// Nobody is believed while a secret cannot be read. Those that were read once stay known.
+fn unknown(error: ConfigError) -> Vec<Secret> {
+    tracing::error!(%error, "a secret of webhooks cannot be read");
+    Vec::new()
 }
 
 /// The parts of the process that the webhook's edge stands on.
@@ -83,13 +96,11 @@ impl Webhooks {
     /// # Errors
     /// When a secret cannot be read, or a relay's key is no key.
     pub fn start(config: &config::Config, base: Base, metrics: Metrics) -> anyhow::Result<Self> {
-        let hop_keys = config.webhooks.hop_keys()?;
-        let parse =
-            |(setting, secret): (&str, Secret)| HopKey::parse(secret.expose()).context(setting.to_owned());
+        hop_keys(&config.webhooks)?;
         Ok(Self {
             credentials: Credentials::read(&config.meta)?,
             is_native: config.webhooks.native,
-            hop_keys: hop_keys.into_iter().map(parse).collect::<Result<_, _>>()?,
+            settings: Arc::new(config.webhooks.clone()),
             nonces: base.nonces,
             senders: base.senders,
             store: store::Store::start(base.database, base.publisher, metrics.clone()),
@@ -97,4 +108,18 @@ impl Webhooks {
             metrics,
         })
     }
+
+    /// The keys with which a relay may sign now: none where none is expected.
+    fn hop_keys(&self) -> Vec<HopKey> {
+        hop_keys(&self.settings).unwrap_or_else(|error| {
+            tracing::error!(%error, "the relay's key cannot be used");
+            Vec::new()
+        })
+    }
+}
+
+fn hop_keys(settings: &config::Webhooks) -> anyhow::Result<Vec<HopKey>> {
+    let parse =
+        |(setting, secret): (&str, Secret)| HopKey::parse(secret.expose()).context(setting.to_owned());
+    settings.hop_keys()?.into_iter().map(parse).collect()
 }

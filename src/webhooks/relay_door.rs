@@ -91,7 +91,7 @@ async fn deliver_stream<B: warp::Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     webhooks: Webhooks,
 ) -> Response {
-    if webhooks.hop_keys.is_empty() {
+    if webhooks.hop_keys().is_empty() {
         let detail = "no relay is expected here; webhooks.relay_key_file names its key";
         return ApiError::new(Code::NotFound, detail).into_response();
     }
@@ -110,7 +110,7 @@ impl Webhooks {
             nonce: attempt.nonce.as_deref(),
             signature: attempt.signature.as_deref(),
         };
-        let hop = verify_hop(&self.hop_keys, headers, body, Timestamp::now()).map_err(Refusal::Hop)?;
+        let hop = verify_hop(&self.hop_keys(), headers, body, Timestamp::now()).map_err(Refusal::Hop)?;
         match self.nonces.claim(hop.nonce).await {
             Ok(true) => {}
             Ok(false) => {

@@ -16,3 +16,4 @@ mod row_security;
 mod scratch;
 mod sending;
 mod tenant;
+mod tokens;

@@ -41,6 +41,20 @@ const CONTRACT: Migration = Migration {
     down: "ALTER TABLE app.nodes ADD COLUMN number integer",
 };
 
+/// Stands behind the contract, and does not need it.
+const BEHIND: Migration = Migration {
+    version: 4,
+    name: "0004_behind",
+    up: "-- phase: expand\nALTER TABLE app.nodes ADD COLUMN later text",
+    down: "ALTER TABLE app.nodes DROP COLUMN later",
+};
+const LAST: Migration = Migration {
+    version: 5,
+    name: "0005_last",
+    up: "-- phase: contract\n-- requires-app: 1.0.0\nALTER TABLE app.nodes DROP COLUMN added",
+    down: "ALTER TABLE app.nodes ADD COLUMN added text",
+};
+
 const fn options(list: &'static [Migration]) -> Options {
     Options {
         list,
@@ -62,6 +76,13 @@ async fn is_valid(scratch: &ScratchDatabase, index: &str) -> bool {
         .await
         .expect("the index exists")
         .get(0)
+}
+
+async fn applied(scratch: &ScratchDatabase) -> Vec<i32> {
+    let client = scratch.client(Role::MigrationAdmin).await;
+    let asked = "SELECT version FROM app.schema_migrations ORDER BY version";
+    let rows = client.query(asked, &[]).await.expect("listed");
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 #[tokio::test]
@@ -209,13 +230,18 @@ async fn a_contract_waits_until_old_programs_are_gone() {
         matches!(&refused, Err(MigrateError::OldPrograms { seen, .. }) if seen.len() == 1 && seen[0].contains("an-old-one ran 98.12.0")),
         "{refused:?}"
     );
+    // It holds up no expansion, and no contract overtakes it.
+    let behind = up(&pool, &[TABLE, COLUMN, CONTRACT, BEHIND, LAST]).await;
+    assert!(matches!(behind, Err(MigrateError::OldPrograms { name, .. }) if name == "0003_contract"));
+    assert_eq!(applied(&scratch).await, [1, 2, 4]);
     let gone = Options {
         retired_for: Duration::from_secs(2_400),
-        ..options(&[TABLE, COLUMN, CONTRACT])
+        ..options(&[TABLE, COLUMN, CONTRACT, BEHIND, LAST])
     };
     migrator::up(&pool, gone, |_| {})
         .await
         .expect("nobody was alive lately");
+    assert_eq!(applied(&scratch).await, [1, 2, 3, 4, 5]);
     drop((client, pool));
     scratch.discard().await;
 }

@@ -7,6 +7,7 @@ use domain::sending_window::SendingWindow;
 use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_few};
 use malote::content::Template;
 use malote::storage::campaigns::{self, Campaign, NewCampaign};
+use malote::storage::senders::{self, NewSender};
 use malote::storage::{Database, Role};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -36,12 +37,16 @@ impl TestTenant {
             )
             .await
             .expect("a tenant is stored");
-        transaction
-            .execute(
-                "INSERT INTO senders (id, tenant_id, phone_number_id, waba_id, display_phone_number, access_token)
-                 VALUES ($1, $2, $3, 'waba', '+5511900000000', 'token')",
-                &[&sender, &tenant, &sender.to_string()],
-            )
+        let number = NewSender {
+            id: SenderId(sender),
+            phone_number_id: &sender.to_string(),
+            waba_id: "waba",
+            display_phone_number: "+5511900000000",
+            access_token: "token",
+            messages_per_second: 80,
+            portfolio_id: None,
+        };
+        senders::insert(&mut transaction, TenantId(tenant), &number)
             .await
             .expect("a sender is stored");
         transaction.commit().await.expect("committed");

@@ -152,7 +152,8 @@ pub enum MigrateError {
     Storage(#[from] StorageError),
 }
 
-/// Applies what is pending. Tells of each step.
+/// Applies what is pending. Tells of each step. A contract that older programs still forbid waits, and the contracts behind it with it;
+/// everything else goes on, because a new program may need it while the old ones run.
 ///
 /// # Errors
 /// Why not everything was applied.
@@ -178,6 +179,7 @@ async fn up_locked(
     guard.run_script(BOOKS).await?;
     let known = applied(guard).await?;
     let wanted = |version: i32| options.to.is_none_or(|last| version <= last);
+    let mut waiting = None;
     for migration in options.list.iter().filter(|migration| wanted(migration.version)) {
         if let Some((_, sha256)) = known.iter().find(|(version, _)| *version == migration.version) {
             if *sha256 != migration.sha256() {
@@ -188,11 +190,19 @@ async fn up_locked(
             continue;
         }
         let directives = directives_of(migration)?;
-        refuse_too_early(guard, migration, directives, options.retired_for).await?;
-        steps::apply(guard, migration, directives, tell).await?;
-        tell(Progress::Applied(migration));
+        if directives.phase == Phase::Contract && waiting.is_some() {
+            continue;
+        }
+        match refuse_too_early(guard, migration, directives, options.retired_for).await {
+            Err(refused @ MigrateError::OldPrograms { .. }) => waiting = Some(refused),
+            other => {
+                other?;
+                steps::apply(guard, migration, directives, tell).await?;
+                tell(Progress::Applied(migration));
+            }
+        }
     }
-    Ok(())
+    waiting.map_or(Ok(()), Err)
 }
 
 fn directives_of(migration: &Migration) -> Result<Directives, MigrateError> {

@@ -1,14 +1,30 @@
-//! Secrets: read from files when needed, never printed, never part of the settings themselves.
+//! A secret in memory.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ConfigError;
+use crate::config::ConfigError;
 
-/// A secret in memory. Its `Debug` shows nothing.
-#[derive(Clone, Debug)]
-pub struct Secret(SecretString);
+/// A secret in memory. Its `Debug` shows nothing, there is no way to write it down, and its bytes are wiped when the last clone goes.
+#[derive(Clone)]
+pub struct Secret(Arc<SecretString>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(...)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
 
 impl Secret {
     /// Reads a secret from the file that a setting names. White space around it is dropped.
@@ -29,12 +45,12 @@ impl Secret {
                 "it is empty",
             )));
         }
-        Ok(Self(text.to_owned().into()))
+        Ok(Self::new(text.to_owned()))
     }
 
     /// Takes a secret that came from elsewhere, such as the database.
     pub fn new(text: String) -> Self {
-        Self(text.into())
+        Self(Arc::new(text.into()))
     }
 
     /// Shows the secret to the one call that needs it.
