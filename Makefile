@@ -10,7 +10,7 @@ WEBHOOKS := domain/src/signature.rs domain/src/hop.rs domain/src/webhook.rs src/
 COVERAGE_LEAST ?= 90
 FUZZ_SECONDS ?= 120
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart evidence gate
+.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants openbao rotation previous bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart evidence gate
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -30,6 +30,7 @@ lint: alerts ## form, lints, documentation, the repository's rules
 	cargo build $(TESTS) --bin malote
 	target/debug/malote migrate lint
 	dev/lint-migrations
+	dev/tool check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	dev/deploy-check
 	dev/check-api --self-test
 	dev/check-api
@@ -47,7 +48,7 @@ unit: ## unit and property tests; no server needed
 e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 	cargo build $(TESTS) --bin malote
 	eval "$$(dev/stack env)"; dev/try-migrations
-	eval "$$(dev/stack env)"; target/debug/malote migrate up; cargo test $(TESTS) --test storage --test e2e
+	eval "$$(dev/stack env)"; dev/migrate; cargo test $(TESTS) --test storage --test e2e
 
 coverage: stack ## lines of the webhooks' code that tests run: fails below COVERAGE_LEAST percent, and prints the figure
 	command -v cargo-tarpaulin > /dev/null || cargo install --locked cargo-tarpaulin
@@ -83,6 +84,21 @@ mutants: stack ## breaks one guard at a time in a copy; 0 only if its test goes 
 latency: stack ## a single message beside a campaign of 100,000: 0 only if its p99 is below the goal
 	eval "$$(dev/stack env)"; cargo bench --bench latency -- $(ARGS)
 
+openbao: ## secrets from a real OpenBao: token, AppRole, renewal, the store away
+	dev/tool bao version
+	cargo test $(TESTS) --test openbao
+
+rotation: ## every secret changed under 200 requests a second, on servers of its own: 0 failed requests
+	cargo test $(TESTS) --no-run --test rotation
+	dev/stack --instance rotation up --only postgresql,redis,rabbitmq
+	eval "$$(dev/stack --instance rotation env)"; cargo test $(TESTS) --test rotation -- --nocapture
+	dev/stack --instance rotation down --purge
+
+previous: stack ## the program before an expansion, on the expanded schema and beside the present one, until the contract
+	dev/previous
+	cargo build $(TESTS) --bin malote
+	eval "$$(dev/stack env)"; cargo test $(TESTS) --test previous
+
 bench: stack ## speed as ratios to a bare loop, in one run
 	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)
 	cargo bench -p domain --bench hot
@@ -117,4 +133,4 @@ gate: ## the readiness table: 0 go, 1 no-go; then breaks each control in a copy,
 	dev/try-gate
 	target/debug/malote gate run
 
-nightly: test chaos mutants alert-mutants contract coverage fuzz latency bench restore-drill loss-drill rolling-restart ## everything that takes longer
+nightly: test chaos mutants alert-mutants contract coverage fuzz latency openbao rotation previous bench restore-drill loss-drill rolling-restart ## everything that takes longer
