@@ -92,6 +92,8 @@ pub async fn serve(
     tracing::info!(public = %addresses.public, internal = %addresses.internal, "relaying");
     started(addresses)?;
     tokio::select! {
+        // First: told to stop, parts end by themselves at once.
+        biased;
         () = stop.cancelled() => tracing::info!("stopping: no new deliveries, finishing what is under way"),
         Some(ended) = tasks.join_next() => anyhow::bail!("a part of the relay ended by itself: {ended:?}"),
     }
