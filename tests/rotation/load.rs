@@ -161,10 +161,12 @@ impl Load {
     pub(crate) async fn stop(&mut self) -> Figures {
         self.running.abort();
         let figures = self.figures();
+        // What was asked last may still fail.
         tokio::time::sleep(Duration::from_secs(2)).await;
+        let counted = held(&self.shared.counted);
         Figures {
-            failed: held(&self.shared.counted).failed,
-            first_failure: held(&self.shared.counted).first_failure.clone(),
+            failed: counted.failed,
+            first_failure: counted.first_failure.clone(),
             ..figures
         }
     }
