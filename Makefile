@@ -43,7 +43,7 @@ alert-mutants: ## breaks each rule in each way; 0 only if its unit tests go red 
 	dev/ops mutate $(ARGS)
 
 unit: ## unit and property tests; no server needed
-	cargo test $(TESTS) --lib --bins --test actors --test it
+	cargo test $(TESTS) --lib --bins --test actors --test it --test billing
 
 e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 	cargo build $(TESTS) --bin malote

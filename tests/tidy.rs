@@ -100,7 +100,7 @@ const MACHINE_PATHS: &[&str] = &[
 /// What `domain` may depend on: values and arithmetic.
 const DOMAIN_DEPENDS_ON: &[&str] = &["base64", "hmac", "jiff", "sha2", "thiserror", "uuid"];
 /// What the tests of `domain` may use besides.
-const DOMAIN_TESTS_USE: &[&str] = &["criterion", "proptest", "serde_json"];
+const DOMAIN_TESTS_USE: &[&str] = &["criterion", "proptest", "serde_json", "toml"];
 
 /// What the table "To add something" must answer, by words of its first column.
 const TO_ADD: &[&str] = &[

@@ -75,6 +75,8 @@ pub struct Committed {
     pub held: Vec<(SenderId, Timestamp)>,
     /// Messages that were unknown and that an event settled, by what kind of evidence.
     pub settled: Vec<(SettledBy, usize)>,
+    /// Campaigns of whose category the plan allows no more.
+    pub blocked: Vec<CampaignId>,
 }
 
 /// A message that was claimed and paid for: it is now `sending`.

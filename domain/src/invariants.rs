@@ -70,13 +70,25 @@ pub const CHAIN: Invariant = Invariant {
 };
 
 /// Counters by period, segment, pool and category.
-pub type Counters = BTreeMap<(i32, i32, String, String), CounterChange>;
+pub type Counters = BTreeMap<CounterKey, CounterChange>;
 
-/// Folds the rows of a ledger to the counters that they amount to: the second way to the same figures, independent of
-/// how the committer got there. Each attempt's rows must be handed in together.
-pub fn fold_attempt(counters: &mut Counters, key: (i32, i32, String, String), kinds: &[LedgerKind]) {
-    let one = counters.entry(key).or_default();
-    match Settlement::of(kinds.iter().copied()) {
+/// Where units are counted: period, segment, pool, category.
+pub type CounterKey = (i32, i32, String, String);
+
+/// The rows of one attempt in order, each with where it is booked.
+pub type Rows = Vec<(LedgerKind, CounterKey)>;
+
+/// Folds the rows of an attempt to the counters that they amount to: the second way to the same figures, independent of how the
+/// committer got there. What is used counts where it is billed, all else where it was reserved.
+pub fn fold_attempt(counters: &mut Counters, rows: &[(LedgerKind, CounterKey)]) {
+    let is_capture = |kind: LedgerKind| matches!(kind, LedgerKind::Capture | LedgerKind::Recapture);
+    let billed = rows.iter().find(|(kind, _)| is_capture(*kind));
+    let reserved = rows.iter().find(|(kind, _)| *kind == LedgerKind::Reserve);
+    let Some((_, key)) = billed.or(reserved).or(rows.first()) else {
+        return;
+    };
+    let one = counters.entry(key.clone()).or_default();
+    match Settlement::of(rows.iter().map(|(kind, _)| *kind)) {
         Settlement::Nothing => {}
         Settlement::Reserved => one.held += 1,
         Settlement::Expired => one.expired += 1,
@@ -84,7 +96,7 @@ pub fn fold_attempt(counters: &mut Counters, key: (i32, i32, String, String), ki
         Settlement::Free => one.free += 1,
         Settlement::Captured => one.captured += 1,
     }
-    if kinds.contains(&LedgerKind::Recapture) {
+    if rows.iter().any(|(kind, _)| *kind == LedgerKind::Recapture) {
         one.forced += 1;
     }
 }

@@ -3,8 +3,6 @@
 //! An attempt's settlement is the strongest fact heard of it (none < reserved < expired < voided < free < captured),
 //! so neither the order nor the number of times that facts arrive can change the result.
 
-#![deny(clippy::float_arithmetic)]
-
 use crate::category::Category;
 use crate::message::DeliveryStatus;
 use crate::named::named_states;
@@ -174,6 +172,23 @@ impl CounterChange {
         self.voided += other.voided;
         self.expired += other.expired;
         self.forced += other.forced;
+    }
+
+    /// Splits it into what leaves and what enters. They are booked apart when Meta bills another category than was reserved: units
+    /// leave the category that they were reserved under, and enter the one that is billed.
+    pub fn split(self) -> (Self, Self) {
+        (self.each(|units| units.min(0)), self.each(|units| units.max(0)))
+    }
+
+    fn each(self, of: impl Fn(i64) -> i64) -> Self {
+        Self {
+            held: of(self.held),
+            captured: of(self.captured),
+            free: of(self.free),
+            voided: of(self.voided),
+            expired: of(self.expired),
+            forced: of(self.forced),
+        }
     }
 
     const fn part(&mut self, settlement: Settlement) -> Option<&mut i64> {

@@ -4,10 +4,14 @@
 //! replayed. Everything that talks to the outside lives in the root package; everything that lives
 //! between messages lives in `actors`.
 
+#![deny(clippy::float_arithmetic)]
+
 pub mod api_key;
 pub mod audit_chain;
+pub mod booking;
 pub mod breaker;
 pub mod campaign;
+#[allow(clippy::float_arithmetic, reason = "shares of a sample, never money")]
 pub mod canary;
 pub mod category;
 pub mod causes;
@@ -18,6 +22,7 @@ pub mod hop;
 pub mod ids;
 pub mod in_flight;
 pub mod invariants;
+pub mod invoice;
 pub mod ledger;
 pub mod local_window;
 pub mod message;
@@ -29,14 +34,18 @@ pub mod number_hold;
 pub mod partition;
 pub mod period;
 pub mod plan;
+pub mod plan_change;
+#[allow(clippy::float_arithmetic, reason = "rates, never money")]
 pub mod progress;
 pub mod quarantine;
+#[allow(clippy::float_arithmetic, reason = "rates, never money")]
 pub mod rate_limit;
 pub mod rating;
 pub mod recipient;
 pub mod recipient_zone;
 pub mod retry;
 pub mod schedule;
+#[allow(clippy::float_arithmetic, reason = "rates, never money")]
 pub mod sending_window;
 pub mod signature;
 pub mod unknown;

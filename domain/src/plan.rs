@@ -1,19 +1,27 @@
 //! What a plan includes and what happens when it is used up.
 
-#![deny(clippy::float_arithmetic)]
+use std::collections::BTreeSet;
 
+use crate::category::Category;
 use crate::ids::PlanId;
 use crate::money::{Currency, Micros, Minor};
+
+/// The shares of an allowance, in percent, at which a tenant is warned unless its plan says otherwise.
+pub const THRESHOLDS: [u8; 4] = [50, 80, 90, 100];
+/// The pool of a plan that names none.
+pub const ONLY_POOL: &str = "units";
 
 /// What happens beyond the allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Nothing more is sent.
     Hard,
-    /// More is sent and charged for, up to a number of units if one is set.
+    /// More is sent and charged for, up to a number of units or an amount of money if one is set.
     Overage {
         /// Units beyond the allowance.
         cap_units: Option<i64>,
+        /// What units beyond the allowance may cost in a period.
+        cap_money: Option<Micros>,
     },
     /// More is sent; the price of overage may be zero.
     Soft,
@@ -29,23 +37,95 @@ impl Policy {
         }
     }
 
-    /// Gives how many units may be reserved or used at once in a period with this allowance; none where there is no end.
-    pub const fn limit(self, allowance_units: i64) -> Option<i64> {
-        match self {
-            Self::Hard | Self::Overage { cap_units: Some(0) } => Some(allowance_units),
-            Self::Overage { cap_units: Some(cap) } => Some(allowance_units.saturating_add(cap)),
-            Self::Overage { cap_units: None } | Self::Soft => None,
+    /// Reads a policy from its stored parts. Only `overage` has caps.
+    pub fn from_parts(name: &str, cap_units: Option<i64>, cap_money: Option<Micros>) -> Option<Self> {
+        match (name, cap_units, cap_money) {
+            ("hard", None, None) => Some(Self::Hard),
+            ("overage", cap_units, cap_money) => Some(Self::Overage { cap_units, cap_money }),
+            ("soft", None, None) => Some(Self::Soft),
+            _ => None,
+        }
+    }
+}
+
+/// A step of graduated prices: each unit beyond the allowance costs the price of the step that it falls into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// The last unit beyond the allowance that costs this, counted from 1; none in the last step.
+    pub up_to: Option<i64>,
+    /// The price of one unit.
+    pub price: Micros,
+}
+
+/// Units of some categories that are counted together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name: the same in every version of a plan, so that a change of plan goes on with what was used.
+    pub name: String,
+    /// Which messages take from it.
+    pub categories: Vec<Category>,
+    /// Units included in the fee of a whole period.
+    pub allowance_units: i64,
+    /// What happens beyond them.
+    pub policy: Policy,
+    /// What units beyond them cost; nothing if empty.
+    pub tiers: Vec<Tier>,
+}
+
+impl Pool {
+    /// Splits the units `[from, from + count)` beyond the allowance by price.
+    pub fn bands(&self, from: i64, count: i64) -> Vec<(i64, Micros)> {
+        let end = from.saturating_add(count);
+        let (mut at, mut bands) = (from, Vec::new());
+        for tier in &self.tiers {
+            let upto = tier.up_to.unwrap_or(i64::MAX).min(end);
+            if upto > at {
+                bands.push((upto - at, tier.price));
+                at = upto;
+            }
+        }
+        if self.tiers.is_empty() && count > 0 {
+            bands.push((count, Micros(0)));
+        }
+        bands
+    }
+
+    /// Gives how many units beyond the allowance may be reserved and used in a period; none where there is no end.
+    fn overage_cap(&self) -> Option<i64> {
+        match self.policy {
+            Policy::Hard => Some(0),
+            Policy::Soft => None,
+            Policy::Overage { cap_units, cap_money } => {
+                let bought = cap_money.and_then(|money| self.units_for(money));
+                [cap_units, bought].into_iter().flatten().min()
+            }
         }
     }
 
-    /// Reads a policy from its stored parts.
-    pub fn from_parts(name: &str, cap_units: Option<i64>) -> Option<Self> {
-        match name {
-            "hard" => Some(Self::Hard),
-            "overage" => Some(Self::Overage { cap_units }),
-            "soft" => Some(Self::Soft),
-            _ => None,
+    /// Gives how many units beyond the allowance an amount pays for; none where the last step costs nothing.
+    fn units_for(&self, money: Micros) -> Option<i64> {
+        let (mut left, mut at) = (money.0, 0_i64);
+        for tier in &self.tiers {
+            let wide = tier.up_to.map_or(i64::MAX, |upto| upto - at);
+            let paid = if tier.price.0 == 0 {
+                wide
+            } else {
+                left / tier.price.0
+            };
+            if paid < wide {
+                return Some(at + paid);
+            }
+            at = tier.up_to?;
+            left -= wide.saturating_mul(tier.price.0);
         }
+        None
+    }
+
+    /// Gives how many units may be reserved and used at once in a period, where so many are `promised` so far and so many beyond
+    /// the allowance were used under earlier plans; none where there is no end.
+    pub fn limit(&self, promised: i64, beyond_before: i64) -> Option<i64> {
+        let cap = self.overage_cap()?;
+        Some(promised.saturating_add(cap.max(beyond_before)))
     }
 }
 
@@ -58,23 +138,113 @@ pub struct Plan {
     pub currency: Currency,
     /// The fee of a period.
     pub fee: Minor,
-    /// Units included in the fee.
-    pub allowance_units: i64,
-    /// What happens beyond them.
-    pub policy: Policy,
-    /// The price of a unit beyond them.
-    pub overage_price: Micros,
+    /// What is counted together; each category is in exactly one.
+    pub pools: Vec<Pool>,
+    /// The shares of a pool's allowance, in percent, at which the tenant is warned.
+    pub thresholds: Vec<u8>,
+    /// The day of the month on which its periods begin.
+    pub anchor_day: i8,
     /// The plan's own rate, messages a second, if it has one.
     pub messages_per_second: Option<u32>,
     /// Which version of the rating functions prices it.
     pub rating_version: i16,
 }
 
+/// Why a plan cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanFault {
+    /// A category is in no pool, or in two.
+    #[error("pools: the category {0} must be in exactly one pool")]
+    Category(&'static str),
+    /// Two pools have the same name, or one has none.
+    #[error("pools: {0:?} is no name, or the name of two")]
+    Name(String),
+    /// Steps must rise and end with one that has no end.
+    #[error("tiers of {0:?}: up_to must rise, and only the last step has none")]
+    Tiers(String),
+    /// An amount is negative.
+    #[error("pools: an amount of {0:?} is negative")]
+    Negative(String),
+    /// A threshold is no percentage, or they do not rise.
+    #[error("thresholds: 1 to 100, each larger than the one before")]
+    Thresholds,
+    /// There is no such day in any month.
+    #[error("anchor_day: 1 to 31")]
+    AnchorDay,
+}
+
 impl Plan {
-    /// Gives how many units may be reserved or used at once in a period; none where there is no end.
-    pub const fn limit(&self) -> Option<i64> {
-        self.policy.limit(self.allowance_units)
+    /// Gives the pool that a category takes from.
+    pub fn pool_of(&self, category: Category) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.categories.contains(&category))
     }
+
+    /// Gives the pool of a name.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// Gives the units included in the fee, over all pools.
+    pub fn allowance_units(&self) -> i64 {
+        let allowances = self.pools.iter().map(|pool| pool.allowance_units);
+        allowances.fold(0, i64::saturating_add)
+    }
+
+    /// Tells what is wrong with a plan that is to be published.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check(&self) -> Result<(), PlanFault> {
+        for category in Category::ALL {
+            let pools = self
+                .pools
+                .iter()
+                .filter(|pool| pool.categories.contains(&category));
+            if pools.count() != 1 {
+                return Err(PlanFault::Category(category.as_str()));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for pool in &self.pools {
+            if pool.name.is_empty() || !names.insert(&pool.name) {
+                return Err(PlanFault::Name(pool.name.clone()));
+            }
+            check_pool(pool)?;
+        }
+        if !self.thresholds.is_sorted_by(|before, after| before < after)
+            || self.thresholds.iter().any(|percent| !(1..=100).contains(percent))
+        {
+            return Err(PlanFault::Thresholds);
+        }
+        if !(1..=31).contains(&self.anchor_day) {
+            return Err(PlanFault::AnchorDay);
+        }
+        Ok(())
+    }
+}
+
+fn check_pool(pool: &Pool) -> Result<(), PlanFault> {
+    let caps = match pool.policy {
+        Policy::Overage { cap_units, cap_money } => [cap_units, cap_money.map(|money| money.0)],
+        Policy::Hard | Policy::Soft => [None, None],
+    };
+    let prices = pool.tiers.iter().map(|tier| tier.price.0);
+    let amounts = prices
+        .chain([pool.allowance_units])
+        .chain(caps.into_iter().flatten());
+    if amounts.into_iter().any(|amount| amount < 0) {
+        return Err(PlanFault::Negative(pool.name.clone()));
+    }
+    let last = pool.tiers.len().saturating_sub(1);
+    let mut before = 0;
+    for (index, tier) in pool.tiers.iter().enumerate() {
+        match tier.up_to {
+            None if index == last => {}
+            Some(upto) if index != last && upto > before => before = upto,
+            _ => return Err(PlanFault::Tiers(pool.name.clone())),
+        }
+    }
+    Ok(())
 }
 
 /// Gives how many of `wanted` units may be reserved, when `held` are reserved and `captured` are used already.
@@ -103,11 +273,109 @@ pub fn has_room_again(limit: Option<i64>, held: i64, captured: i64, waiting: i64
     room > 0 && room >= part.min(waiting)
 }
 
+/// Gives the thresholds that a pool's use has reached and had not before, of so many units promised.
+pub fn reached(thresholds: &[u8], promised: i64, before: i64, after: i64) -> Vec<u8> {
+    let is_at = |used: i64, percent: u8| {
+        promised > 0 && i128::from(used) * 100 >= i128::from(promised) * i128::from(percent)
+    };
+    let new = |percent: &&u8| is_at(after, **percent) && !is_at(before, **percent);
+    thresholds.iter().filter(new).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn pool(policy: Policy, tiers: &[(Option<i64>, i64)]) -> Pool {
+        Pool {
+            name: ONLY_POOL.to_owned(),
+            categories: Category::ALL.to_vec(),
+            allowance_units: 1_000,
+            policy,
+            tiers: tiers
+                .iter()
+                .map(|&(up_to, price)| Tier {
+                    up_to,
+                    price: Micros(price),
+                })
+                .collect(),
+        }
+    }
+
+    const GRADUATED: [(Option<i64>, i64); 3] = [(Some(100), 50), (Some(300), 40), (None, 30)];
+
+    #[test]
+    fn graduated_prices_split_where_their_steps_end() {
+        let pool = pool(Policy::Soft, &GRADUATED);
+        assert_eq!(pool.bands(0, 100), [(100, Micros(50))]);
+        assert_eq!(pool.bands(99, 3), [(1, Micros(50)), (2, Micros(40))]);
+        assert_eq!(
+            pool.bands(50, 300),
+            [(50, Micros(50)), (200, Micros(40)), (50, Micros(30))]
+        );
+        assert_eq!(pool.bands(7, 0), []);
+    }
+
+    #[test]
+    fn a_cap_in_money_is_as_many_units_as_it_pays_for() {
+        let capped = |money| Policy::Overage {
+            cap_units: None,
+            cap_money: Some(Micros(money)),
+        };
+        let limit = |money| pool(capped(money), &GRADUATED).limit(1_000, 0);
+        assert_eq!(limit(4_999), Some(1_099));
+        assert_eq!(limit(5_000 + 79), Some(1_101));
+        assert_eq!(limit(5_000 + 8_000 + 30), Some(1_301));
+        assert_eq!(
+            pool(capped(10), &[(None, 0)]).limit(1_000, 0),
+            None,
+            "free of charge"
+        );
+    }
+
+    #[test]
+    fn what_was_sold_beyond_the_allowance_before_a_change_takes_nothing_from_the_new_one() {
+        assert_eq!(pool(Policy::Hard, &[]).limit(7_000, 300), Some(7_300));
+        let capped = Policy::Overage {
+            cap_units: Some(500),
+            cap_money: None,
+        };
+        assert_eq!(pool(capped, &[]).limit(7_000, 300), Some(7_500));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_rated_is_not_published() {
+        let plan = |pools: Vec<Pool>| Plan {
+            id: PlanId(uuid::Uuid::nil()),
+            currency: Currency::from_code("BRL").expect("a currency"),
+            fee: Minor(0),
+            pools,
+            thresholds: THRESHOLDS.to_vec(),
+            anchor_day: 1,
+            messages_per_second: None,
+            rating_version: 1,
+        };
+        let whole = pool(Policy::Hard, &[]);
+        assert_eq!(plan(vec![whole.clone()]).check(), Ok(()));
+        assert_eq!(
+            plan(vec![whole.clone(), whole]).check(),
+            Err(PlanFault::Category("marketing"))
+        );
+        let falling = pool(Policy::Hard, &[(Some(5), 1), (Some(5), 2), (None, 1)]);
+        assert!(matches!(plan(vec![falling]).check(), Err(PlanFault::Tiers(_))));
+        let ended = pool(Policy::Hard, &[(Some(5), 1)]);
+        assert!(matches!(plan(vec![ended]).check(), Err(PlanFault::Tiers(_))));
+        let negative = pool(Policy::Hard, &[(None, -1)]);
+        assert!(matches!(
+            plan(vec![negative]).check(),
+            Err(PlanFault::Negative(_))
+        ));
+        let mut twice = plan(vec![pool(Policy::Hard, &[])]);
+        twice.thresholds = vec![50, 50];
+        assert_eq!(twice.check(), Err(PlanFault::Thresholds));
+    }
 
     #[test]
     fn the_last_unit_of_a_hard_plan_may_be_reserved_and_not_one_more() {
@@ -127,6 +395,18 @@ mod tests {
         assert!(!has_room_again(Some(0), 0, 0, 0));
     }
 
+    #[test]
+    fn one_batch_may_reach_several_thresholds_each_once() {
+        assert_eq!(reached(&THRESHOLDS, 1_000, 0, 1_000), THRESHOLDS);
+        assert_eq!(reached(&THRESHOLDS, 1_000, 499, 500), [50]);
+        assert_eq!(reached(&THRESHOLDS, 1_000, 500, 799), [] as [u8; 0]);
+        assert_eq!(
+            reached(&THRESHOLDS, 0, 0, 10),
+            [] as [u8; 0],
+            "nothing was promised"
+        );
+    }
+
     proptest! {
         #[test]
         fn reserving_never_passes_the_limit(limit in 0_i64..10_000, wishes in proptest::collection::vec(0_i64..300, 0..80)) {
@@ -135,6 +415,15 @@ mod tests {
                 held += reservable(Some(limit), held, 0, wish);
                 prop_assert!(held <= limit);
             }
+        }
+
+        #[test]
+        fn bands_lose_no_unit(from in 0_i64..500, count in 0_i64..500, cut in 0_i64..500) {
+            let pool = pool(Policy::Soft, &GRADUATED);
+            let price = |from, count| -> i64 { pool.bands(from, count).iter().map(|(units, price)| units * price.0).sum() };
+            prop_assert_eq!(pool.bands(from, count).iter().map(|(units, _)| units).sum::<i64>(), count);
+            let first = cut.min(count);
+            prop_assert_eq!(price(from, count), price(from, first) + price(from + first, count - first));
         }
     }
 }

@@ -30,6 +30,7 @@ use super::{
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,
         billing::usage::read, billing::invoices::list, billing::invoices::read, billing::ledger::list,
+        billing::preview::preview, billing::preview::cancel,
         admin::plans::publish, admin::plans::list,
         admin::tenants::create, admin::tenants::list, admin::tenants::read, admin::tenants::change,
         admin::tenants::suspend, admin::tenants::assign,

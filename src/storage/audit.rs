@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use domain::audit_chain::{LedgerRow, Verifier};
 use domain::ids::{AttemptId, TenantId};
-use domain::invariants::{BALANCE, CHAIN, Counters, FOLD, Invariant, UNITS, fold_attempt};
-use domain::ledger::LedgerKind;
+use domain::invariants::{BALANCE, CHAIN, Counters, FOLD, Invariant, Rows, UNITS, fold_attempt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -78,15 +77,13 @@ impl Report {
     }
 }
 
-type Key = (i32, i32, String, String);
-
 async fn verify_ledger(
     connection: &mut Connection,
     tenant: TenantId,
     report: &mut Report,
 ) -> Result<Counters, StorageError> {
     let mut verifier = Verifier::new(tenant);
-    let mut attempts: HashMap<AttemptId, (Key, Vec<LedgerKind>)> = HashMap::new();
+    let mut attempts: HashMap<AttemptId, Rows> = HashMap::new();
     loop {
         let (after, _) = verifier.head();
         let rows = connection
@@ -104,11 +101,7 @@ async fn verify_ledger(
             }
             if let Some(attempt) = read.attempt {
                 let key = (read.period, read.segment, read.pool, read.category);
-                attempts
-                    .entry(attempt)
-                    .or_insert_with(|| (key, Vec::new()))
-                    .1
-                    .push(read.kind);
+                attempts.entry(attempt).or_default().push((read.kind, key));
             }
         }
         report.rows += i64::try_from(rows.len()).unwrap_or(0);
@@ -165,10 +158,10 @@ fn ledger_row(tenant: TenantId, row: &Row) -> Result<LedgerRow, StorageError> {
     })
 }
 
-fn fold(attempts: HashMap<AttemptId, (Key, Vec<LedgerKind>)>) -> Counters {
+fn fold(attempts: HashMap<AttemptId, Rows>) -> Counters {
     let mut counters = Counters::new();
-    for (key, kinds) in attempts.into_values() {
-        fold_attempt(&mut counters, key, &kinds);
+    for rows in attempts.into_values() {
+        fold_attempt(&mut counters, &rows);
     }
     counters
 }

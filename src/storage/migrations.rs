@@ -44,6 +44,7 @@ pub const ALL: &[Migration] = migrations![
     11 "0011_tokens_are_sealed",
     12 "0012_no_plain_tokens",
     13 "0013_audit_log",
+    14 "0014_plans_with_pools",
 ];
 
 impl Migration {

@@ -7,6 +7,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod audit_log;
 pub mod billing_reads;
+pub mod booked;
 pub mod campaign_counts;
 pub mod campaign_events;
 pub mod campaigns;

@@ -1,10 +1,15 @@
 //! Campaigns that go on by themselves because what paused them is over: a plan with room again, a new token.
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::campaign::PauseReason;
-use domain::plan::{Policy, has_room_again};
-use tokio_postgres::Row;
+use domain::category::Category;
+use domain::ids::TenantId;
+use domain::plan::has_room_again;
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::booked::{self, OpenPeriod};
 use super::campaign_events::Actor;
 use super::{Database, StorageError, standings};
 
@@ -14,42 +19,18 @@ const TOKEN_REMEMBERED: f64 = 6.0;
 /// How long a template rests of which Meta told nothing, in hours: Meta's own shortest pause for quality. Then it is tried again.
 const TEMPLATE_RESTS_HOURS: f64 = 3.0;
 
-const BLOCKED: &str = "SELECT w.tenant_id, w.campaigns, w.waiting, pl.allowance_units, pl.policy, pl.overage_cap_units,
-        coalesce(c.held, 0)::bigint AS held, coalesce(c.captured, 0)::bigint AS captured
-    FROM (SELECT c.tenant_id, array_agg(c.id) AS campaigns, coalesce(sum(k.waiting), 0)::bigint AS waiting FROM campaigns c
-        JOIN LATERAL (SELECT sum(planned + queued) AS waiting FROM campaign_counts WHERE campaign_id = c.id) k ON true
-        WHERE c.state = 'paused' AND c.reason = 'plan_blocked' GROUP BY c.tenant_id) w
-    JOIN LATERAL (SELECT plan_id FROM plan_assignments WHERE tenant_id = w.tenant_id AND effective_from <= now()
-        ORDER BY effective_from DESC, created_at DESC LIMIT 1) a ON true
-    JOIN plans pl ON pl.id = a.plan_id
-    LEFT JOIN LATERAL (SELECT number FROM billing_periods WHERE tenant_id = w.tenant_id AND starts_at <= now()
-        AND ends_at > now() ORDER BY number DESC LIMIT 1) p ON true
-    LEFT JOIN LATERAL (SELECT sum(held) AS held, sum(captured) AS captured FROM pool_counters
-        WHERE tenant_id = w.tenant_id AND period = p.number) c ON true";
+const BLOCKED: &str = "SELECT c.tenant_id, c.id, k.waiting, (SELECT m.category FROM messages m
+        WHERE m.tenant_id = c.tenant_id AND m.campaign_id = c.id LIMIT 1) AS category
+    FROM campaigns c
+    JOIN LATERAL (SELECT coalesce(sum(planned + queued), 0)::bigint AS waiting FROM campaign_counts WHERE campaign_id = c.id) k
+        ON true
+    WHERE c.state = 'paused' AND c.reason = 'plan_blocked' ORDER BY c.tenant_id, c.id";
 
-/// A tenant that its plan blocked.
+/// Campaigns of a tenant that wait for room in one pool.
+#[derive(Default)]
 struct Blocked {
     campaigns: Vec<Uuid>,
-    has_room: bool,
-    evidence: String,
-}
-
-impl Blocked {
-    fn read(row: &Row) -> Result<Self, StorageError> {
-        let policy = Policy::from_parts(row.try_get("policy")?, row.try_get("overage_cap_units")?)
-            .ok_or_else(|| StorageError::nonsense("a plan's policy"))?;
-        let limit = policy.limit(row.try_get("allowance_units")?);
-        let (held, captured): (i64, i64) = (row.try_get("held")?, row.try_get("captured")?);
-        let free = limit.map_or_else(
-            || "the plan has no limit".to_owned(),
-            |limit| format!("{} of the plan's {limit} units are free", limit - held - captured),
-        );
-        Ok(Self {
-            campaigns: row.try_get("campaigns")?,
-            has_room: has_room_again(limit, held, captured, row.try_get("waiting")?),
-            evidence: free,
-        })
-    }
+    waiting: i64,
 }
 
 /// Lets campaigns go on whose plan has room again: a larger plan, a new period, or units that became free.
@@ -57,24 +38,69 @@ impl Blocked {
 /// # Errors
 /// What the database says.
 pub async fn plans_with_room(database: &Database) -> Result<u64, StorageError> {
-    let rows = database.get().await?.query(BLOCKED, &[]).await?;
-    let mut resumed = 0;
-    for row in &rows {
-        let blocked = Blocked::read(row)?;
-        if !blocked.has_room {
-            continue;
-        }
-        let mut transaction = database.begin().await?;
-        resumed += standings::resume(
-            &mut transaction,
-            &blocked.campaigns,
-            PauseReason::PlanBlocked,
-            Actor::Planner,
-            &blocked.evidence,
-        )
-        .await?;
-        transaction.commit().await?;
+    let mut connection = database.get().await?;
+    let rows = connection.query(BLOCKED, &[]).await?;
+    let mut tenants: Vec<Uuid> = rows.iter().map(|row| row.get("tenant_id")).collect();
+    tenants.dedup();
+    if tenants.is_empty() {
+        return Ok(0);
     }
+    let now = Timestamp::now();
+    let mut open = HashMap::new();
+    for (tenant, standing) in booked::standings(&mut connection, &tenants).await? {
+        open.insert(tenant, standing.at(now)?);
+    }
+    drop(connection);
+    let mut blocked: BTreeMap<(TenantId, String), Blocked> = BTreeMap::new();
+    for row in &rows {
+        let tenant = TenantId(row.try_get("tenant_id")?);
+        let category: Option<&str> = row.try_get("category")?;
+        let (Some(Some(period)), Some(category)) = (open.get(&tenant), category) else {
+            continue;
+        };
+        let category: Category = category.parse().map_err(StorageError::nonsense)?;
+        let one = blocked
+            .entry((tenant, period.pool_of(category)?.to_owned()))
+            .or_default();
+        one.campaigns.push(row.try_get("id")?);
+        one.waiting += row.try_get::<_, i64>("waiting")?;
+    }
+    let mut resumed = 0;
+    for ((tenant, pool), blocked) in &blocked {
+        if let Some(Some(period)) = open.get(tenant) {
+            resumed += resume_if_room(database, period, pool, blocked).await?;
+        }
+    }
+    Ok(resumed)
+}
+
+async fn resume_if_room(
+    database: &Database,
+    period: &OpenPeriod,
+    pool: &str,
+    blocked: &Blocked,
+) -> Result<u64, StorageError> {
+    let (room, units) = (period.room_of(pool)?, period.units_of(Some(pool)));
+    if !has_room_again(room.limit, units.held, units.captured, blocked.waiting) {
+        return Ok(0);
+    }
+    let evidence = room.limit.map_or_else(
+        || "the plan has no limit".to_owned(),
+        |limit| {
+            let free = limit - units.held - units.captured;
+            format!("{free} of the plan's {limit} units are free")
+        },
+    );
+    let mut transaction = database.begin().await?;
+    let resumed = standings::resume(
+        &mut transaction,
+        &blocked.campaigns,
+        PauseReason::PlanBlocked,
+        Actor::Planner,
+        &evidence,
+    )
+    .await?;
+    transaction.commit().await?;
     Ok(resumed)
 }
 

@@ -59,8 +59,8 @@ const SELECT: &str = "SELECT t.*, p.code AS plan, p.version AS plan_version, n.c
     LEFT JOIN LATERAL (SELECT plan_id FROM plan_assignments a WHERE a.tenant_id = t.id AND a.effective_from <= now()
         ORDER BY a.effective_from DESC, a.created_at DESC LIMIT 1) a ON true
     LEFT JOIN plans p ON p.id = a.plan_id
-    LEFT JOIN LATERAL (SELECT q.code, f.effective_from FROM plan_assignments f JOIN plans q ON q.id = f.plan_id
-        WHERE f.tenant_id = t.id AND f.effective_from > now() ORDER BY f.effective_from, f.created_at DESC LIMIT 1) n ON true
+    LEFT JOIN LATERAL (SELECT q.id, q.code, f.effective_from FROM plan_assignments f JOIN plans q ON q.id = f.plan_id
+        WHERE f.tenant_id = t.id AND f.effective_from > now() ORDER BY f.effective_from, f.created_at DESC LIMIT 1) n ON n.id <> a.plan_id
     WHERE ($1::uuid IS NULL OR t.id = $1) AND ($2::uuid IS NULL OR t.id < $2) AND (NOT $3 OR t.quarantined_at IS NOT NULL)
     ORDER BY t.id DESC LIMIT $4";
 

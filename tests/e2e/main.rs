@@ -2,6 +2,7 @@
 //! side by side. `make e2e` brings the servers up.
 
 mod answers;
+mod billing;
 mod crash;
 mod dead_letters;
 mod failures;

@@ -1,10 +1,11 @@
 //! `BillingCounter`'s calls to the ledger, and what follows from their outcomes.
 
+use domain::campaign::PauseReason;
 use tokio::time::Instant;
 
 use crate::cell::Fault;
 use crate::delays::Delays;
-use crate::ports::{BillingHead, CommitError, Committed, TenantCommit};
+use crate::ports::{BillingHead, CommitError, Committed, PauseScope, TenantCommit};
 use crate::sending_metrics::Scope;
 use crate::tenant::billing_counter::{BillingCounter, BillingMessage};
 use crate::tenant::rate_limiter::LimiterMessage;
@@ -80,6 +81,11 @@ impl BillingCounter {
         }
         for (by, count) in committed.settled {
             self.world.shared.metrics.sending().unknown_settled(by, count);
+        }
+        for campaign in committed.blocked {
+            let evidence = "the plan allows no more units of its category";
+            let scope = PauseScope::Campaign(campaign);
+            self.world.pause(scope, PauseReason::PlanBlocked, evidence);
         }
         let Some(batch) = self.world.commit.batch().take() else {
             return;

@@ -131,6 +131,7 @@ impl State {
             events_applied,
             held: Vec::new(),
             settled: Vec::new(),
+            blocked: Vec::new(),
         })
     }
 

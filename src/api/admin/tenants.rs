@@ -1,7 +1,7 @@
 //! `/admin/v1/tenants`: customers of the installation.
 
 use domain::ids::TenantId;
-use domain::period::{ANCHOR_DAY, period_of, time_zone};
+use domain::period::time_zone;
 use domain::unknown::{POLICY_AFTER_LEAST, POLICY_AFTER_LONGEST, UnknownPolicy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use crate::api::authentication::operator;
+use crate::api::billing::preview::change_of;
 use crate::api::body::{self, Json};
 use crate::api::call;
 use crate::api::context::Context;
@@ -22,7 +23,7 @@ use crate::api::query::{no_query, query};
 use crate::api::reply::{self, Answer, finish};
 use crate::api::senders::PageQuery;
 use crate::storage::tenants::{self, StoredTenant, TenantChange};
-use crate::storage::{Connection, plans};
+use crate::storage::{Connection, Transaction, plans};
 
 /// A tenant to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -215,7 +216,7 @@ pub(in crate::api) async fn create(context: Context, key: Option<String>, body: 
     };
     let id = TenantId(Uuid::now_v7());
     tenants::insert(transaction, id, name, &wanted.timezone).await?;
-    plans::assign(transaction, id, plan.id, Timestamp::now(), "now").await?;
+    plans::assign(transaction, id, plan.plan.id, Timestamp::now(), "now").await?;
     call::note_made(id.0);
     let view = view(transaction, id).await?;
     first.answer(StatusCode::CREATED, &view).await
@@ -303,12 +304,6 @@ async fn apply(context: &Context, id: TenantId, change: &TenantChange<'_>) -> An
     }
 }
 
-/// Gives the end of the period that the tenant's next message would open.
-fn first_period_end(now: Timestamp, timezone: &str) -> Result<Timestamp, ApiError> {
-    let period = period_of(now, timezone, ANCHOR_DAY).map_err(ApiError::invalid)?;
-    Ok(period.ends_at)
-}
-
 /// Moves a tenant to another plan, now or when its period ends.
 #[utoipa::path(put, path = "/admin/v1/tenants/{id}/plan", tag = "operators", request_body = PlanChange,
     params(("id" = Uuid, Path)),
@@ -316,22 +311,31 @@ fn first_period_end(now: Timestamp, timezone: &str) -> Result<Timestamp, ApiErro
     security(("admin_key" = [])))]
 pub(in crate::api) async fn assign(context: Context, id: Uuid, body: Json<PlanChange>) -> Answer {
     let id = TenantId(id);
+    let mut transaction = context.app_system.begin().await?;
+    let made = assign_in(&mut transaction, id, &body.value).await;
+    match made {
+        Ok(()) => transaction.commit().await?,
+        Err(error) => {
+            transaction.rollback().await?;
+            return Err(error);
+        }
+    }
     let mut connection = context.app_system.get().await?;
-    let tenant = tenants::find(&mut connection, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("tenant"))?;
-    let plan = plans::newest(&mut connection, &body.value.plan).await?;
-    let plan =
-        plan.ok_or_else(|| ApiError::invalid(format!("plan: there is no plan {:?}", body.value.plan)))?;
-    let now = Timestamp::now();
-    let from = match body.value.effective.as_str() {
-        "now" => now,
-        "period_end" => match plans::open_period_end(&mut connection, id).await? {
-            Some(end) => end,
-            None => first_period_end(now, &tenant.timezone)?,
-        },
-        _ => return Err(ApiError::invalid("effective: now or period_end")),
-    };
-    plans::assign(&mut connection, id, plan.id, from, &body.value.effective).await?;
     reply::ok(&view(&mut connection, id).await?)
+}
+
+async fn assign_in(transaction: &mut Transaction, id: TenantId, wanted: &PlanChange) -> Result<(), ApiError> {
+    if tenants::find(transaction, id).await?.is_none() {
+        return Err(ApiError::not_found("tenant"));
+    }
+    let change = change_of(transaction, id, &wanted.plan, &wanted.effective).await?;
+    plans::assign(
+        transaction,
+        id,
+        change.plan.plan.id,
+        change.from,
+        &wanted.effective,
+    )
+    .await?;
+    Ok(())
 }

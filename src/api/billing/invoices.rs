@@ -2,20 +2,19 @@
 
 use domain::ids::{InvoiceId, TenantId};
 use domain::money::{Currency, Micros, Minor};
-use domain::rating::{InvoiceLine, LineKind, invoice_lines, total};
+use domain::rating::{InvoiceLine, LineKind, period_lines, total};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::usage::open_or_next;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::api::pagination::Listed;
 use crate::api::reply::{self, Answer};
 use crate::api::senders::PageQuery;
 use crate::storage::StorageError;
-use crate::storage::billing_reads::PeriodUse;
+use crate::storage::booked::{self, OpenPeriod};
 use crate::storage::invoices::{self, StoredInvoice};
 
 /// An invoice.
@@ -49,8 +48,15 @@ pub(in crate::api) struct InvoiceView {
 /// A line: quantity times unit price, rounded half to even once.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(in crate::api) struct LineView {
-    /// `fee`, `allowance` or `overage`.
+    /// `fee`, `fee_credit` and `fee_charge` (the plan changed within the period), `allowance`, `overage`, or `adjustment` (what became
+    /// known of an earlier period after its invoice).
     kind: String,
+    /// The pool whose units it is about.
+    #[serde(default)]
+    pool: Option<String>,
+    /// The number of the earlier period that it is about; the invoice's own if there is none.
+    #[serde(default)]
+    service_period: Option<i32>,
     /// For people.
     description: String,
     /// How many.
@@ -70,7 +76,7 @@ pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: Page
     let page = query.page()?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let period = match page.cursor {
-        None => open_or_next(&mut transaction, tenant).await?,
+        None => booked::present(&mut transaction, tenant, Timestamp::now()).await?,
         Some(_) => None,
     };
     let found = invoices::list(&mut transaction, tenant, page.cursor, page.one_more()).await?;
@@ -116,32 +122,38 @@ fn view(stored: StoredInvoice) -> Result<InvoiceView, StorageError> {
     })
 }
 
-fn draft(period: &PeriodUse) -> Result<InvoiceView, StorageError> {
-    let plan = period.plan.plan()?;
-    let lines = invoice_lines(&plan, period.units.captured).map_err(StorageError::nonsense)?;
+fn draft(period: &OpenPeriod) -> Result<InvoiceView, StorageError> {
+    let lines = period_lines(&period.used()?).map_err(StorageError::nonsense)?;
     let sum = total(&lines).map_err(StorageError::nonsense)?;
+    let currency = &period.plan()?.plan.currency;
     Ok(InvoiceView {
         id: None,
         issued_at: None,
-        period: period.number,
+        period: period.booked.number,
         state: "draft".to_owned(),
-        starts_at: period.starts_at,
-        ends_at: period.ends_at,
+        starts_at: period.booked.period.starts_at,
+        ends_at: period.booked.period.ends_at,
         total_minor: sum.0,
-        total: plan.currency.format(sum),
-        lines: lines.iter().map(|line| line_view(line, &plan.currency)).collect(),
-        currency: plan.currency.code,
+        total: currency.format(sum),
+        lines: lines.iter().map(|line| line_view(line, currency)).collect(),
+        currency: currency.code.clone(),
     })
 }
 
-fn line_view(line: &InvoiceLine, currency: &Currency) -> LineView {
+/// Shows a line with its arithmetic.
+pub(in crate::api) fn line_view(line: &InvoiceLine, currency: &Currency) -> LineView {
     let description = match line.kind {
         LineKind::Fee => "Fee of the period",
+        LineKind::FeeCredit => "Fee of the plan before, for the days left",
+        LineKind::FeeCharge => "Fee of the new plan, for the days left",
         LineKind::Allowance => "Messages included in the fee",
         LineKind::Overage => "Messages beyond the allowance",
+        LineKind::Adjustment => "What became known after the period's invoice",
     };
     LineView {
         kind: line.kind.as_str().to_owned(),
+        pool: line.pool.clone(),
+        service_period: line.service_period,
         description: description.to_owned(),
         quantity: line.quantity,
         unit_price: exact(line.unit_price),
@@ -152,7 +164,8 @@ fn line_view(line: &InvoiceLine, currency: &Currency) -> LineView {
 
 /// Writes a price with all its digits, and no more zeros than two.
 fn exact(price: Micros) -> String {
-    let text = format!("{}.{:06}", price.0 / 1_000_000, price.0 % 1_000_000);
+    let (sign, micros) = (if price.0 < 0 { "-" } else { "" }, price.0.unsigned_abs());
+    let text = format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     let kept = text.trim_end_matches('0').len().max(text.len() - 4);
     text[..kept].to_owned()
 }
@@ -166,5 +179,6 @@ mod tests {
         assert_eq!(exact(Micros(50_000)), "0.05");
         assert_eq!(exact(Micros(1_234_567)), "1.234567");
         assert_eq!(exact(Micros(29_000_000)), "29.00");
+        assert_eq!(exact(Micros(-250_000)), "-0.25");
     }
 }

@@ -1,7 +1,9 @@
-//! `/v1/usage`, `/v1/invoices`, `/v1/ledger`: what a tenant used, what it costs, and the rows that prove it.
+//! `/v1/usage`, `/v1/invoices`, `/v1/ledger`, `/v1/plan`: what a tenant used, what it costs, the rows that prove it, what another
+//! plan would cost.
 
 pub(super) mod invoices;
 pub(super) mod ledger;
+pub(super) mod preview;
 pub(super) mod usage;
 
 use uuid::Uuid;
@@ -10,6 +12,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::authentication::{Scope, tenant};
+use super::body;
 use super::context::Context;
 use super::query::{no_query, query};
 use super::reply::finish;
@@ -43,9 +46,23 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(query())
-        .and(with)
+        .and(with.clone())
         .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) })
         .boxed();
+    let preview = warp::path!("v1" / "plan" / "preview")
+        .and(warp::post())
+        .and(tenant(context, Scope::Billing))
+        .and(body::json())
+        .and(with.clone())
+        .then(|tenant, body, context| async move { finish(preview::preview(context, tenant, body).await) })
+        .boxed();
+    let cancel = warp::path!("v1" / "plan" / "pending")
+        .and(warp::delete())
+        .and(tenant(context, Scope::Billing))
+        .and(with)
+        .then(|tenant, context| async move { finish(preview::cancel(context, tenant).await) })
+        .boxed();
     let some = usage.or(invoices).unify().or(invoice).unify();
-    some.or(ledger).unify().boxed()
+    let plan = preview.or(cancel).unify();
+    some.or(ledger).unify().or(plan).unify().boxed()
 }

@@ -1,8 +1,7 @@
 //! `GET /v1/usage`.
 
 use domain::ids::TenantId;
-use domain::ledger::CounterChange;
-use domain::period::{ANCHOR_DAY, period_of};
+use domain::plan::reservable;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,8 +9,9 @@ use utoipa::ToSchema;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::api::reply::{self, Answer};
-use crate::storage::billing_reads::{self, PeriodUse};
-use crate::storage::{StorageError, Transaction};
+use crate::storage::StorageError;
+use crate::storage::billing_reads::{self, UsageWarning};
+use crate::storage::booked::{self, OpenPeriod};
 
 /// What was used in the open period.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,7 +20,7 @@ pub(in crate::api) struct UsageView {
     period: PeriodView,
     /// The plan in force.
     plan: PlanName,
-    /// Units included in the fee.
+    /// Units included in the fees of the period, over all pools; where the plan changed, each plan's allowance counts for its days.
     allowance_units: i64,
     /// Units that may be reserved and used at once; null where there is no end.
     limit: Option<i64>,
@@ -38,6 +38,54 @@ pub(in crate::api) struct UsageView {
     expired: i64,
     /// Units used after they had been given back.
     forced: i64,
+    /// The same for each pool of the plan.
+    pools: Vec<PoolView>,
+    /// Shares of allowances that were reached in this period, the newest first.
+    warnings: Vec<WarningView>,
+}
+
+/// What was used of a pool.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct PoolView {
+    /// Its name.
+    name: String,
+    /// Which messages take from it.
+    categories: Vec<&'static str>,
+    /// Units included in the fees of the period.
+    allowance_units: i64,
+    /// Units that may be reserved and used at once; null where there is no end.
+    limit: Option<i64>,
+    /// Units that could be reserved now; null where there is no end.
+    available: Option<i64>,
+    /// Units reserved.
+    held: i64,
+    /// Units used.
+    captured: i64,
+}
+
+/// A share of an allowance that was reached; each once for each plan in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct WarningView {
+    /// Of which pool.
+    pool: String,
+    /// `reserved` (reserved and used units) or `used`.
+    measure: String,
+    /// The share, in percent.
+    percent: i16,
+    /// When it was reached.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+impl From<UsageWarning> for WarningView {
+    fn from(warning: UsageWarning) -> Self {
+        Self {
+            pool: warning.pool,
+            measure: warning.measure,
+            percent: warning.percent,
+            at: warning.at,
+        }
+    }
 }
 
 /// A period, `[starts_at, ends_at)`.
@@ -66,54 +114,56 @@ pub(in crate::api) struct PlanName {
     security(("api_key" = [])))]
 pub(in crate::api) async fn read(context: Context, tenant: TenantId) -> Answer {
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let period = open_or_next(&mut transaction, tenant).await?;
-    transaction.commit().await?;
+    let period = booked::present(&mut transaction, tenant, Timestamp::now()).await?;
     let period = period.ok_or_else(|| ApiError::not_found("plan"))?;
-    let limit = period.plan.plan()?.limit();
-    let units = period.units;
-    reply::ok(&UsageView {
+    let warnings = billing_reads::warnings(&mut transaction, tenant, period.booked.number).await?;
+    transaction.commit().await?;
+    reply::ok(&view(&period, warnings)?)
+}
+
+fn view(period: &OpenPeriod, warnings: Vec<UsageWarning>) -> Result<UsageView, StorageError> {
+    let plan = period.plan()?;
+    let pools = pools(period)?;
+    let sum = |of: fn(&PoolView) -> Option<i64>| pools.iter().map(of).sum::<Option<i64>>();
+    let units = period.units_of(None);
+    Ok(UsageView {
         period: PeriodView {
-            starts_at: period.starts_at,
-            ends_at: period.ends_at,
+            starts_at: period.booked.period.starts_at,
+            ends_at: period.booked.period.ends_at,
         },
-        allowance_units: period.plan.allowance_units,
-        limit,
-        available: limit.map(|limit| (limit - units.held - units.captured).max(0)),
+        plan: PlanName {
+            code: plan.code.clone(),
+            version: plan.version,
+        },
+        allowance_units: pools.iter().map(|pool| pool.allowance_units).sum(),
+        limit: sum(|pool| pool.limit),
+        available: sum(|pool| pool.available),
         held: units.held,
         captured: units.captured,
         free: units.free,
         voided: units.voided,
         expired: units.expired,
         forced: units.forced,
-        plan: PlanName {
-            code: period.plan.code,
-            version: period.plan.version,
-        },
+        pools,
+        warnings: warnings.into_iter().map(WarningView::from).collect(),
     })
 }
 
-/// The open period, or the one that the next message would open, under the plan that it would be sent under.
-pub(super) async fn open_or_next(
-    transaction: &mut Transaction,
-    tenant: TenantId,
-) -> Result<Option<PeriodUse>, StorageError> {
-    let Some(plan) = billing_reads::present_plan(transaction, tenant).await? else {
-        return Ok(None);
-    };
-    let now = Timestamp::now();
-    let newest = billing_reads::newest_period(transaction, tenant).await?;
-    let number = match newest {
-        Some(open) if now < open.ends_at => return Ok(Some(PeriodUse { plan, ..open })),
-        Some(ended) => ended.number + 1,
-        None => 1,
-    };
-    let zone = billing_reads::time_zone_of(transaction, tenant).await?;
-    let period = period_of(now, &zone, ANCHOR_DAY).map_err(StorageError::nonsense)?;
-    Ok(Some(PeriodUse {
-        number,
-        starts_at: period.starts_at,
-        ends_at: period.ends_at,
-        plan,
-        units: CounterChange::default(),
-    }))
+fn pools(period: &OpenPeriod) -> Result<Vec<PoolView>, StorageError> {
+    let used = period.used()?;
+    let pools = period.plan()?.plan.pools.iter().map(|pool| {
+        let room = used.room_of(&pool.name).map_err(StorageError::nonsense)?;
+        let units = period.units_of(Some(&pool.name));
+        let available = |limit| reservable(Some(limit), units.held, units.captured, i64::MAX);
+        Ok(PoolView {
+            name: pool.name.clone(),
+            categories: pool.categories.iter().map(|one| one.as_str()).collect(),
+            allowance_units: room.promised,
+            limit: room.limit,
+            available: room.limit.map(available),
+            held: units.held,
+            captured: units.captured,
+        })
+    });
+    pools.collect()
 }

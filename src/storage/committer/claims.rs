@@ -10,9 +10,8 @@ use domain::ids::{AttemptId, CampaignId, MessageId, SenderId, TenantId};
 use domain::ledger::RESERVE;
 use domain::local_window::LocalWindow;
 use domain::message::MessageState;
-use domain::plan::reservable;
 use domain::sending_window::Opening;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -23,6 +22,9 @@ use super::seconds;
 use super::templates::Templates;
 use crate::storage::named::named;
 use crate::storage::{StorageError, Transaction, sending_windows};
+
+/// When a message is due again whose pool is used up; by then its campaign is paused.
+const BLOCKED_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 type Shares<'a> = BTreeMap<TenantId, Share<'a>>;
 
@@ -54,6 +56,8 @@ enum Fate {
     Again,
     /// It leaves the queue for another state.
     Leave(MessageState),
+    /// The plan allows no more of its category.
+    Blocked,
     /// Nothing: somebody else has dealt with it.
     Stale,
 }
@@ -95,7 +99,7 @@ impl Candidate {
         })
     }
 
-    fn fate(&self, units_left: i64) -> Fate {
+    fn fate(&self, has_room: bool) -> Fate {
         match (self.state, self.campaign_state) {
             (MessageState::Sending, _) if self.attempt == Some(self.proposed) => Fate::Again,
             (state, _) if state != MessageState::Queued => Fate::Stale,
@@ -104,7 +108,7 @@ impl Candidate {
             _ if self.is_suppressed => Fate::Leave(MessageState::Suppressed),
             // The planner, which looked a moment ago, puts it off until the next opening.
             _ if self.is_outside_window => Fate::Leave(MessageState::Planned),
-            _ if units_left == 0 => Fate::Leave(MessageState::Planned),
+            _ if !has_room => Fate::Blocked,
             _ => Fate::Claim,
         }
     }
@@ -166,8 +170,7 @@ pub(super) async fn claim(
         let Some(share) = shares.get_mut(&candidate.tenant) else {
             continue;
         };
-        let left = reservable(share.period.limit, share.period.held, share.period.captured, 1);
-        let fate = candidate.fate(left);
+        let fate = candidate.fate(share.period.has_room(candidate.category)?);
         let is_new = matches!(fate, Fate::Claim);
         if is_new && let Err(until) = candidate.reaches_somebody(&mut portfolios, pages.now) {
             share.held.insert(candidate.sender, until);
@@ -177,9 +180,13 @@ pub(super) async fn claim(
         match fate {
             Fate::Stale => {}
             Fate::Leave(to) => moves.leave(pages, &candidate, to),
+            Fate::Blocked => {
+                share.blocked.extend(candidate.campaign);
+                moves.wait(pages, &candidate, pages.now + BLOCKED_WAIT);
+            }
             Fate::Claim | Fate::Again => {
                 if is_new {
-                    reserve(share, pages, &mut moves, &candidate);
+                    reserve(share, pages, &mut moves, &candidate)?;
                 }
                 let body = match candidate.campaign {
                     Some(campaign) => bodies.get(&campaign).cloned(),
@@ -209,9 +216,14 @@ async fn portfolios(
     Portfolios::lock(transaction, &senders, recipients).await
 }
 
-fn reserve(share: &mut Share<'_>, pages: &mut Pages, moves: &mut Moves, candidate: &Candidate) {
-    let booking = Booking::now(candidate.tenant, &share.period, candidate.category);
-    share.add_row(pages, &booking, candidate.proposed, RESERVE, None);
+fn reserve(
+    share: &mut Share<'_>,
+    pages: &mut Pages,
+    moves: &mut Moves,
+    candidate: &Candidate,
+) -> Result<(), StorageError> {
+    let booking = Booking::now(candidate.tenant, &share.period, candidate.category)?;
+    share.add_row(pages, (&booking, &booking), candidate.proposed, RESERVE, None);
     pages.counts.moved(
         candidate.tenant,
         candidate.campaign,
@@ -221,6 +233,7 @@ fn reserve(share: &mut Share<'_>, pages: &mut Pages, moves: &mut Moves, candidat
     moves
         .claimed
         .push((candidate.tenant, candidate.message, candidate.proposed));
+    Ok(())
 }
 
 async fn candidates(

@@ -1,11 +1,11 @@
 //! One transaction for the decisions of many tenants: fence, facts, claims, ledger, head.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use actors::ports::{BillingHead, Claimed, CommitError, Committed, TenantCommit};
 use domain::audit_chain::ChainHash;
-use domain::ids::{AttemptId, SenderId, TenantId};
+use domain::ids::{AttemptId, CampaignId, SenderId, TenantId};
 use domain::ledger::Entry;
 use domain::partition::Epoch;
 use domain::unknown::SettledBy;
@@ -32,6 +32,8 @@ pub(super) struct Share<'a> {
     pub(super) held: BTreeMap<SenderId, Timestamp>,
     /// Messages that were unknown, by what settled them.
     pub(super) settled: BTreeMap<SettledBy, usize>,
+    /// Campaigns whose category's pool is used up.
+    pub(super) blocked: BTreeSet<CampaignId>,
     chain: Chain,
 }
 
@@ -47,18 +49,17 @@ impl Share<'_> {
     pub(super) fn add_row(
         &mut self,
         pages: &mut Pages,
-        booking: &Booking,
+        (from, to): (&Booking, &Booking),
         attempt: AttemptId,
         entry: Entry,
         evidence: Option<Uuid>,
     ) {
-        if booking.period == self.period.number {
-            self.period.held += entry.change.held;
-            self.period.captured += entry.change.captured;
-        }
+        let (leaves, enters) = entry.change.split();
+        self.period.count(from, leaves.held, leaves.captured);
+        self.period.count(to, enters.held, enters.captured);
         pages
             .rows
-            .add(&mut self.chain, booking, attempt, entry, evidence, pages.now);
+            .add(&mut self.chain, (from, to), attempt, entry, evidence, pages.now);
     }
 }
 
@@ -138,6 +139,7 @@ async fn try_commit(
     events::apply(&mut transaction, &mut shares, &mut pages).await?;
     claims::claim(&mut transaction, (templates, limited), &mut shares, &mut pages).await?;
     pages.rows.write(&mut transaction, now).await?;
+    warn(&mut transaction, &shares, now).await?;
     pages.counts.write(&mut transaction, Writer::Committer).await?;
     move_heads(&mut transaction, &shares).await?;
     transaction.commit().await?;
@@ -150,6 +152,48 @@ async fn try_commit(
         .zip(work)
         .map(|(answer, one)| answer.unwrap_or_else(|| done.remove(&one.tenant).map_or_else(lost, Ok)))
         .collect())
+}
+
+const WARN: &str = "INSERT INTO usage_warnings (tenant_id, period, segment, pool, measure, percent, at)
+    SELECT w.*, $7 FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6::smallint[]) AS w
+    ON CONFLICT DO NOTHING";
+
+/// Writes the shares of allowances that were reached, each once.
+async fn warn(
+    transaction: &mut Transaction,
+    shares: &BTreeMap<TenantId, Share<'_>>,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    let mut reached = Vec::new();
+    for (tenant, share) in shares {
+        let place = (tenant.0, share.period.number, share.period.segment);
+        reached.extend(
+            share
+                .period
+                .warnings()?
+                .into_iter()
+                .map(|warning| (place, warning)),
+        );
+    }
+    if reached.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = reached.iter().map(|(place, _)| place.0).collect();
+    let periods: Vec<i32> = reached.iter().map(|(place, _)| place.1).collect();
+    let segments: Vec<i32> = reached.iter().map(|(place, _)| place.2).collect();
+    let pools: Vec<&str> = reached.iter().map(|(_, warning)| warning.pool).collect();
+    let measures: Vec<&str> = reached.iter().map(|(_, warning)| warning.measure).collect();
+    let percents: Vec<i16> = reached
+        .iter()
+        .map(|(_, warning)| i16::from(warning.percent))
+        .collect();
+    transaction
+        .execute(
+            WARN,
+            &[&tenants, &periods, &segments, &pools, &measures, &percents, &now],
+        )
+        .await?;
+    Ok(())
 }
 
 fn lost() -> Answer {
@@ -165,6 +209,7 @@ fn committed(share: Share<'_>) -> Committed {
         events_applied: share.events_applied,
         held: share.held.into_iter().collect(),
         settled: share.settled.into_iter().collect(),
+        blocked: share.blocked.into_iter().collect(),
     }
 }
 
@@ -225,6 +270,7 @@ fn verdict<'a>(
         events_applied: 0,
         held: BTreeMap::new(),
         settled: BTreeMap::new(),
+        blocked: BTreeSet::new(),
         chain: Chain {
             tenant: work.tenant,
             epoch: head.epoch,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::ids::{AttemptId, CampaignId, EventId, MessageId, TenantId};
+use domain::ids::{AttemptId, CampaignId, EventId, MessageId, PlanId, TenantId};
 use domain::ledger::{Fact, LedgerKind, Pricing, Settlement, settle};
 use domain::message::{DeliveryStatus, MessageState};
 use domain::unknown::SettledBy;
@@ -14,6 +14,7 @@ use super::period::Booking;
 use super::portfolio;
 use crate::storage::meta_news::STOPPED_MARKETING;
 use crate::storage::named::named;
+use crate::storage::plans::{self, Plans};
 use crate::storage::{Database, StorageError, Transaction};
 
 /// Meta's code for a recipient who stopped marketing messages.
@@ -63,6 +64,8 @@ struct Target {
 /// What the ledger says of an attempt.
 struct Settled {
     booking: Booking,
+    /// The plan that it was reserved under.
+    plan: PlanId,
     so_far: Settlement,
 }
 
@@ -84,9 +87,11 @@ const EARLIER_TARGETS: &str =
     JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
     ORDER BY m.tenant_id, m.id FOR UPDATE OF m";
 const SETTLED: &str =
-    "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency
+    "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency, s.plan_id
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
-    JOIN ledger l ON l.tenant_id = w.tenant_id AND l.attempt_id = w.attempt_id";
+    JOIN ledger l ON l.tenant_id = w.tenant_id AND l.attempt_id = w.attempt_id
+    JOIN period_segments s ON (s.tenant_id, s.period, s.number) = (l.tenant_id, l.period, l.segment)
+    ORDER BY l.tenant_id, l.seq";
 const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued_at = NULL, deadline = NULL, unknown_since = NULL,
         unknown_wish = NULL,
         wamid = coalesce(m.wamid, w.wamid), error_code = w.error_code, error_reason = w.error_title, updated_at = now()
@@ -116,7 +121,7 @@ pub(super) async fn apply(
     let mut priced: Vec<AttemptKey> = about_money.map(|event| (event.tenant, event.attempt)).collect();
     priced.sort_unstable();
     priced.dedup();
-    let mut ledger = settled(transaction, &priced).await?;
+    let (mut ledger, plans) = settled(transaction, &priced).await?;
     for event in &events {
         let key = (event.tenant, event.attempt);
         if let Some(target) = targets.of(key).filter(|_| event.source != Source::Ours) {
@@ -129,7 +134,9 @@ pub(super) async fn apply(
         if let (Some(settled), Some(fact)) = (ledger.get_mut(&key), event.fact())
             && let Some(entry) = settle(settled.so_far, fact)
         {
-            share.add_row(pages, &settled.booking, event.attempt, entry, Some(event.id.0));
+            let billed = settled.billed(event, fact, &plans)?;
+            let from_to = (&settled.booking, &billed);
+            share.add_row(pages, from_to, event.attempt, entry, Some(event.id.0));
             settled.so_far = settled.so_far.max(Settlement::of([entry.kind]));
         }
     }
@@ -301,7 +308,7 @@ async fn targets(transaction: &mut Transaction, keys: &[AttemptKey]) -> Result<T
 async fn settled(
     transaction: &mut Transaction,
     keys: &[AttemptKey],
-) -> Result<HashMap<AttemptKey, Settled>, StorageError> {
+) -> Result<(HashMap<AttemptKey, Settled>, Plans), StorageError> {
     let (tenants, attempts) = columns(keys);
     let mut found: HashMap<AttemptKey, Settled> = HashMap::new();
     for row in transaction.query(SETTLED, &[&tenants, &attempts]).await? {
@@ -321,10 +328,26 @@ async fn settled(
             .and_modify(|settled| settled.so_far = settled.so_far.max(reached))
             .or_insert(Settled {
                 booking,
+                plan: PlanId(row.try_get("plan_id")?),
                 so_far: reached,
             });
     }
-    Ok(found)
+    let plans = plans::by_id(transaction, found.values().map(|settled| settled.plan)).await?;
+    Ok((found, plans))
+}
+
+impl Settled {
+    /// Gives where an event settles it: what Meta bills as another category than was reserved is booked as that.
+    fn billed(&self, event: &Event, fact: Fact, plans: &Plans) -> Result<Booking, StorageError> {
+        match event.pricing.category {
+            Some(category)
+                if fact == Fact::DeliveredBillable && category.as_str() != self.booking.category =>
+            {
+                self.booking.billed_as(category, self.plan, plans)
+            }
+            _ => Ok(self.booking.clone()),
+        }
+    }
 }
 
 async fn write_moves(transaction: &mut Transaction, moved: &[&Target]) -> Result<(), StorageError> {

@@ -1,174 +1,203 @@
 //! The open period of each tenant: which plan is in force, and how much of it is reserved and used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use actors::ports::BillingHead;
+use domain::booking::{BookedPeriod, BookedSegment};
 use domain::category::Category;
 use domain::ids::{PlanId, TenantId};
-use domain::money::Currency;
-use domain::period::period_of;
-use domain::plan::Policy;
+use domain::plan::{reached, reservable};
 use jiff::Timestamp;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::storage::booked::{self, OpenPeriod as Booked, Standing};
+use crate::storage::plans::Plans;
 use crate::storage::{Connection, StorageError};
 
-/// The pool from which every unit is taken; plans with several pools are a later version of rating.
-pub(super) const POOL: &str = "units";
+/// A pool of the plan in force.
+#[derive(Clone, Debug)]
+struct PoolUse {
+    promised: i64,
+    limit: Option<i64>,
+    held: i64,
+    captured: i64,
+    /// Reserved and used, and used, at the beginning of the transaction; nothing where a plan came into force in it.
+    before: (i64, i64),
+}
 
 /// A tenant's open period and its segment.
 #[derive(Clone, Debug)]
 pub(super) struct OpenPeriod {
     pub(super) number: i32,
     pub(super) segment: i32,
-    pub(super) ends_at: Timestamp,
-    pub(super) currency: String,
-    pub(super) limit: Option<i64>,
-    pub(super) held: i64,
-    pub(super) captured: i64,
-    segment_plan: PlanId,
-    plan_in_force: PlanId,
+    booked: Booked,
+    pools: BTreeMap<String, PoolUse>,
+}
+
+/// A share of an allowance that was reached.
+pub(super) struct Warning<'a> {
+    pub(super) pool: &'a str,
+    pub(super) measure: &'static str,
+    pub(super) percent: u8,
 }
 
 impl OpenPeriod {
-    /// Gives the head as its owner knows it.
-    pub(super) const fn head(&self, seq: i64) -> BillingHead {
+    fn of(booked: Booked, is_new: bool) -> Result<Self, StorageError> {
+        let (used, plan) = (booked.used()?, &booked.plan()?.plan);
+        let mut pools = BTreeMap::new();
+        for pool in &plan.pools {
+            let room = used.room_of(&pool.name).map_err(StorageError::nonsense)?;
+            let units = booked.units_of(Some(&pool.name));
+            let before = (units.held + units.captured, units.captured);
+            let use_of = PoolUse {
+                promised: room.promised,
+                limit: room.limit,
+                held: units.held,
+                captured: units.captured,
+                before: if is_new { (0, 0) } else { before },
+            };
+            pools.insert(pool.name.clone(), use_of);
+        }
+        Ok(Self {
+            number: booked.booked.number,
+            segment: i32::try_from(booked.booked.segments.len()).map_err(StorageError::nonsense)?,
+            booked,
+            pools,
+        })
+    }
+
+    /// Gives the head as its owner knows it: over all pools, as far as one of them has room.
+    pub(super) fn head(&self, seq: i64) -> BillingHead {
+        let held = self.pools.values().map(|pool| pool.held).sum();
+        let captured = self.pools.values().map(|pool| pool.captured).sum();
+        let rooms = self.pools.values().map(|pool| {
+            let limit = pool.limit?;
+            Some(reservable(Some(limit), pool.held, pool.captured, i64::MAX))
+        });
+        let room = rooms.fold(Some(0_i64), |sum, room| Some(sum?.saturating_add(room?)));
         BillingHead {
             seq,
-            limit: self.limit,
-            held: self.held,
-            captured: self.captured,
+            limit: room.map(|room| room.saturating_add(held).saturating_add(captured)),
+            held,
+            captured,
         }
     }
 
-    fn read(row: &Row) -> Result<Self, StorageError> {
-        let policy = Policy::from_parts(row.try_get("policy")?, row.try_get("overage_cap_units")?)
-            .ok_or_else(|| StorageError::nonsense("a plan's policy"))?;
-        let plan = domain::plan::Plan {
-            id: PlanId(row.try_get("plan_id")?),
-            currency: Currency::from_code(row.try_get("currency")?).map_err(StorageError::nonsense)?,
-            fee: domain::money::Minor(0),
-            allowance_units: row.try_get("allowance_units")?,
-            policy,
-            overage_price: domain::money::Micros(0),
-            messages_per_second: None,
-            rating_version: 1,
-        };
-        Ok(Self {
-            number: row.try_get("period")?,
-            segment: row.try_get("segment")?,
-            ends_at: row.try_get("ends_at")?,
-            limit: plan.limit(),
-            currency: plan.currency.code,
-            held: row.try_get("held")?,
-            captured: row.try_get("captured")?,
-            segment_plan: plan.id,
-            plan_in_force: PlanId(row.try_get("plan_in_force")?),
-        })
+    /// Tells whether the plan allows one more message of a category.
+    pub(super) fn has_room(&self, category: Category) -> Result<bool, StorageError> {
+        let pool = self.pools.get(self.booked.pool_of(category)?);
+        let pool = pool.ok_or_else(|| StorageError::nonsense("a pool without its use"))?;
+        Ok(reservable(pool.limit, pool.held, pool.captured, 1) > 0)
+    }
+
+    /// Counts what a row moves.
+    pub(super) fn count(&mut self, booking: &Booking, held: i64, captured: i64) {
+        if booking.period != self.number {
+            return;
+        }
+        if let Some(pool) = self.pools.get_mut(&booking.pool) {
+            pool.held += held;
+            pool.captured += captured;
+        }
+    }
+
+    /// Gives the shares of allowances that were reached in this transaction.
+    pub(super) fn warnings(&self) -> Result<Vec<Warning<'_>>, StorageError> {
+        let thresholds = &self.booked.plan()?.plan.thresholds;
+        let mut warnings = Vec::new();
+        for (name, pool) in &self.pools {
+            let after = (pool.held + pool.captured, pool.captured);
+            let measures = [
+                ("reserved", pool.before.0, after.0),
+                ("used", pool.before.1, after.1),
+            ];
+            for (measure, before, after) in measures {
+                let new = reached(thresholds, pool.promised, before, after).into_iter();
+                warnings.extend(new.map(|percent| Warning {
+                    pool: name,
+                    measure,
+                    percent,
+                }));
+            }
+        }
+        Ok(warnings)
     }
 }
 
-const OPEN: &str = "SELECT w.tenant_id, p.number AS period, p.ends_at, s.number AS segment, pl.id AS plan_id, pl.currency,
-        pl.allowance_units, pl.policy, pl.overage_cap_units, a.plan_id AS plan_in_force,
-        coalesce(c.held, 0)::bigint AS held, coalesce(c.captured, 0)::bigint AS captured
-    FROM unnest($1::uuid[]) AS w (tenant_id)
-    JOIN LATERAL (SELECT number, ends_at FROM billing_periods WHERE tenant_id = w.tenant_id
-        ORDER BY number DESC LIMIT 1) p ON true
-    JOIN LATERAL (SELECT number, plan_id FROM period_segments WHERE tenant_id = w.tenant_id AND period = p.number
-        ORDER BY number DESC LIMIT 1) s ON true
-    JOIN plans pl ON pl.id = s.plan_id
-    JOIN LATERAL (SELECT plan_id FROM plan_assignments WHERE tenant_id = w.tenant_id AND effective_from <= now()
-        ORDER BY effective_from DESC, created_at DESC LIMIT 1) a ON true
-    LEFT JOIN LATERAL (SELECT sum(held) AS held, sum(captured) AS captured FROM pool_counters
-        WHERE tenant_id = w.tenant_id AND period = p.number) c ON true";
-
-/// Reads the open periods of tenants whose heads are locked; opens the next period or segment where the time has come.
+/// Reads the open periods of tenants whose heads are locked; books the periods and segments whose time has come.
 pub(super) async fn open_periods(
     connection: &mut Connection,
     tenants: &[Uuid],
     now: Timestamp,
 ) -> Result<HashMap<TenantId, OpenPeriod>, StorageError> {
-    let mut found = read(connection, tenants).await?;
-    let mut opened = Vec::new();
-    for &tenant in tenants {
-        let present = found.get(&TenantId(tenant));
-        match present {
-            Some(period) if now >= period.ends_at => open(connection, tenant, period.number + 1, now).await?,
-            None => open(connection, tenant, 1, now).await?,
-            Some(period) if period.segment_plan != period.plan_in_force => {
-                open_segment(connection, tenant, period, now).await?;
-            }
-            Some(_) => continue,
-        }
-        opened.push(tenant);
+    let mut open = HashMap::with_capacity(tenants.len());
+    for (tenant, standing) in booked::standings(connection, tenants).await? {
+        let is_new = book_due(connection, tenant, &standing, now).await?;
+        let period = standing.at(now)?;
+        let period = period.ok_or_else(|| StorageError::nonsense("a tenant without a plan"))?;
+        open.insert(tenant, OpenPeriod::of(period, is_new)?);
     }
-    if !opened.is_empty() {
-        found.extend(read(connection, &opened).await?);
-    }
-    Ok(found)
+    Ok(open)
 }
 
-async fn read(
+/// Books what is due; tells whether that was anything.
+async fn book_due(
     connection: &mut Connection,
-    tenants: &[Uuid],
-) -> Result<HashMap<TenantId, OpenPeriod>, StorageError> {
-    let rows = connection.query(OPEN, &[&tenants]).await?;
-    rows.iter()
-        .map(|row| Ok((TenantId(row.try_get("tenant_id")?), OpenPeriod::read(row)?)))
-        .collect()
-}
-
-async fn open(
-    connection: &mut Connection,
-    tenant: Uuid,
-    number: i32,
+    tenant: TenantId,
+    standing: &Standing,
     now: Timestamp,
+) -> Result<bool, StorageError> {
+    let known = standing.newest.as_ref();
+    let mut is_new = false;
+    for period in standing.advance(now).map_err(StorageError::nonsense)? {
+        let booked = known.filter(|known| known.number == period.number);
+        if booked.is_none() {
+            book_period(connection, tenant, &period).await?;
+        }
+        let from = booked.map_or(0, |known| known.segments.len());
+        for (segment, number) in period.segments.iter().zip(1_i32..).skip(from) {
+            book_segment(connection, tenant, &period, (number, segment)).await?;
+            is_new = true;
+        }
+    }
+    Ok(is_new)
+}
+
+async fn book_period(
+    connection: &mut Connection,
+    tenant: TenantId,
+    period: &BookedPeriod,
 ) -> Result<(), StorageError> {
-    let row = connection
-        .query_one(
-            "SELECT t.timezone, (SELECT a.plan_id FROM plan_assignments a WHERE a.tenant_id = t.id AND a.effective_from <= now()
-                ORDER BY a.effective_from DESC, a.created_at DESC LIMIT 1) AS plan_id FROM tenants t WHERE t.id = $1",
-            &[&tenant],
-        )
-        .await?;
-    let (zone, plan): (String, Option<Uuid>) = (row.try_get(0)?, row.try_get(1)?);
-    let plan = plan.ok_or_else(|| StorageError::nonsense("a tenant without a plan"))?;
-    let period = period_of(now, &zone, 1).map_err(StorageError::nonsense)?;
+    let (from, to) = (period.period.starts_at, period.period.ends_at);
+    let anchor_day = i16::from(period.anchor_day);
     connection
         .execute(
             "INSERT INTO billing_periods (tenant_id, number, starts_at, ends_at, timezone, anchor_day)
-             VALUES ($1, $2, $3, $4, $5, 1)",
-            &[&tenant, &number, &period.starts_at, &period.ends_at, &zone],
-        )
-        .await?;
-    connection
-        .execute(
-            "INSERT INTO period_segments (tenant_id, period, number, plan_id, starts_at, ends_at)
-             VALUES ($1, $2, 1, $3, $4, $5)",
-            &[&tenant, &number, &plan, &period.starts_at, &period.ends_at],
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            &[&tenant.0, &period.number, &from, &to, &period.zone, &anchor_day],
         )
         .await?;
     Ok(())
 }
 
-async fn open_segment(
+async fn book_segment(
     connection: &mut Connection,
-    tenant: Uuid,
-    period: &OpenPeriod,
-    now: Timestamp,
+    tenant: TenantId,
+    period: &BookedPeriod,
+    (number, segment): (i32, &BookedSegment),
 ) -> Result<(), StorageError> {
     connection
         .execute(
-            "INSERT INTO period_segments (tenant_id, period, number, plan_id, starts_at, ends_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO period_segments (tenant_id, period, number, plan_id, starts_at, ends_at, assigned_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             &[
-                &tenant,
+                &tenant.0,
                 &period.number,
-                &(period.segment + 1),
-                &period.plan_in_force.0,
-                &now,
-                &period.ends_at,
+                &number,
+                &segment.plan.0,
+                &segment.starts_at,
+                &period.period.ends_at,
+                &segment.assigned_at,
             ],
         )
         .await?;
@@ -188,14 +217,34 @@ pub(super) struct Booking {
 
 impl Booking {
     /// Gives where a new attempt is booked.
-    pub(super) fn now(tenant: TenantId, period: &OpenPeriod, category: Category) -> Self {
-        Self {
+    pub(super) fn now(
+        tenant: TenantId,
+        period: &OpenPeriod,
+        category: Category,
+    ) -> Result<Self, StorageError> {
+        Ok(Self {
             tenant,
             period: period.number,
             segment: period.segment,
-            pool: POOL.to_owned(),
+            pool: period.booked.pool_of(category)?.to_owned(),
             category: category.as_str().to_owned(),
-            currency: period.currency.clone(),
-        }
+            currency: period.booked.plan()?.plan.currency.code.clone(),
+        })
+    }
+
+    /// Gives where it is billed under the plan that it was reserved under, if Meta bills it as another category.
+    pub(super) fn billed_as(
+        &self,
+        category: Category,
+        plan: PlanId,
+        plans: &Plans,
+    ) -> Result<Self, StorageError> {
+        let stored = plans.get(&plan).and_then(|stored| stored.plan.pool_of(category));
+        let pool = stored.ok_or_else(|| StorageError::nonsense("a segment without its plan"))?;
+        Ok(Self {
+            pool: pool.name.clone(),
+            category: category.as_str().to_owned(),
+            ..self.clone()
+        })
     }
 }

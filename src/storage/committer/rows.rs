@@ -48,11 +48,11 @@ const FIRST: &str = "INSERT INTO pool_counters (tenant_id, period, segment, pool
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING";
 
 impl NewRows {
-    /// Adds a row to a tenant's chain.
+    /// Adds a row to a tenant's chain: units leave where they were reserved and enter where they are billed.
     pub(super) fn add(
         &mut self,
         chain: &mut Chain,
-        booking: &Booking,
+        (from, to): (&Booking, &Booking),
         attempt: AttemptId,
         entry: Entry,
         evidence: Option<Uuid>,
@@ -63,15 +63,15 @@ impl NewRows {
             seq: chain.seq + 1,
             kind: entry.kind,
             attempt: Some(attempt),
-            period: booking.period,
-            segment: booking.segment,
-            pool: booking.pool.clone(),
-            category: booking.category.clone(),
+            period: to.period,
+            segment: to.segment,
+            pool: to.pool.clone(),
+            category: to.category.clone(),
             debit: entry.debit,
             credit: entry.credit,
             units: 1,
             micros: 0,
-            currency: booking.currency.clone(),
+            currency: to.currency.clone(),
             evidence,
             epoch: chain.epoch.0,
             at_us: at.as_microsecond(),
@@ -79,7 +79,9 @@ impl NewRows {
         chain.hash = hash_row(&chain.hash, &row);
         chain.seq = row.seq;
         self.rows.push((row, chain.hash));
-        self.changes.entry(booking.clone()).or_default().add(entry.change);
+        let (leaves, enters) = entry.change.split();
+        self.changes.entry(from.clone()).or_default().add(leaves);
+        self.changes.entry(to.clone()).or_default().add(enters);
     }
 
     /// Writes rows and counters.

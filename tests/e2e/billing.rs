@@ -1,0 +1,127 @@
+//! What a change of plan costs: the worked example of docs/billing.md, shown before, and invoiced after.
+
+use malote::storage::{Database, Role};
+use malote::trial::{Installation, PlanChoice, Tenant};
+use serde_json::{Value, json};
+use simulator::config::Config;
+
+use crate::support::start;
+
+const SMALL: PlanChoice = PlanChoice {
+    allowance_units: 1_000,
+    policy: "soft",
+    overage_price_micros: 120_000,
+    fee_minor: 9_900,
+};
+
+/// Books a period of thirty days of which ten are over.
+const TEN_DAYS_AGO: &str = "INSERT INTO billing_periods (tenant_id, number, starts_at, ends_at, timezone, anchor_day)
+    SELECT id, 1, (date_trunc('day', now() AT TIME ZONE timezone) - interval '10 days') AT TIME ZONE timezone,
+        (date_trunc('day', now() AT TIME ZONE timezone) + interval '20 days') AT TIME ZONE timezone, timezone, 1
+    FROM tenants WHERE id = $1";
+const UNDER_ITS_PLAN: &str =
+    "INSERT INTO period_segments (tenant_id, period, number, plan_id, starts_at, ends_at, assigned_at)
+    SELECT p.tenant_id, 1, 1, a.plan_id, p.starts_at, p.ends_at, a.effective_from
+    FROM billing_periods p JOIN plan_assignments a USING (tenant_id) WHERE p.tenant_id = $1";
+const USED: &str = "INSERT INTO pool_counters (tenant_id, period, segment, pool, category, captured)
+    VALUES ($1, 1, $2, 'units', 'marketing', $3)";
+
+async fn used(database: &Database, tenant: &Tenant, segment: i32, units: i64) {
+    let mut connection = database.get().await.unwrap();
+    connection
+        .execute(USED, &[&tenant.id.0, &segment, &units])
+        .await
+        .unwrap();
+}
+
+/// A tenant on the tenth day of its period, with 1,300 units used; and the code of a larger plan.
+async fn on_day_ten(installation: &Installation) -> (Tenant, Database, String) {
+    let tenant = Tenant::create(installation, "example", SMALL, 80).await.unwrap();
+    let database = Database::connect(&installation.config().database, Role::AppSystem)
+        .await
+        .unwrap();
+    let mut connection = database.get().await.unwrap();
+    connection.execute(TEN_DAYS_AGO, &[&tenant.id.0]).await.unwrap();
+    connection.execute(UNDER_ITS_PLAN, &[&tenant.id.0]).await.unwrap();
+    drop(connection);
+    used(&database, &tenant, 1, 1_300).await;
+    let code = format!("large-{}", &tenant.id.0.simple().to_string()[24..]);
+    let large = json!({"code": code, "name": "Large", "currency": "EUR", "fee_minor": 29_900, "anchor_day": 1,
+        "warning_percents": [75], "pools": [{"name": "units", "policy": "soft", "allowance_units": 10_000,
+        "categories": ["marketing", "utility", "authentication", "service"], "tiers": [{"price_micros": 80_000}]}]});
+    installation.admin.post("/admin/v1/plans", &large).await.unwrap();
+    (tenant, database, code)
+}
+
+fn amounts(lines: &Value) -> Vec<(&str, &str)> {
+    let lines = lines.as_array().unwrap().iter();
+    lines
+        .map(|line| (line["kind"].as_str().unwrap(), line["amount"].as_str().unwrap()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_costs_to_the_cent_what_its_preview_says() {
+    let installation = start("example", Config::for_tests(), &[]).await;
+    let (tenant, database, large) = on_day_ten(&installation).await;
+    let change = json!({"plan": large, "effective": "now"});
+    let preview = tenant.api.post("/v1/plan/preview", &change).await.unwrap();
+    assert_eq!(preview["difference"], "133.33", "{preview}");
+    assert_eq!(preview["before"]["total"], "135.00", "{preview}");
+    assert_eq!(
+        preview["after"]["pools"][0]["allowance_units"], 7_000,
+        "{preview}"
+    );
+
+    let path = format!("/admin/v1/tenants/{}/plan", tenant.id);
+    installation.admin.put(&path, &change).await.unwrap();
+    let invoices = tenant.api.get("/v1/invoices").await.unwrap();
+    assert_eq!(
+        invoices["items"][0]["lines"], preview["after"]["lines"],
+        "what is shown is what is done"
+    );
+
+    used(&database, &tenant, 2, 6_200).await;
+    let invoices = tenant.api.get("/v1/invoices").await.unwrap();
+    let expected = [
+        ("fee", "99.00"),
+        ("fee_credit", "-66.00"),
+        ("fee_charge", "199.33"),
+        ("allowance", "0.00"),
+        ("allowance", "0.00"),
+        ("overage", "36.00"),
+        ("overage", "16.00"),
+    ];
+    assert_eq!(amounts(&invoices["items"][0]["lines"]), expected);
+    assert_eq!(invoices["items"][0]["total"], "284.33");
+    installation.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_downgrade_waits_for_the_end_of_the_period_and_can_be_cancelled() {
+    let installation = start("downgrade", Config::for_tests(), &[]).await;
+    let (tenant, _, large) = on_day_ten(&installation).await;
+    let (path, change) = (
+        format!("/admin/v1/tenants/{}/plan", tenant.id),
+        json!({"plan": large, "effective": "period_end"}),
+    );
+    let preview = tenant.api.post("/v1/plan/preview", &change).await.unwrap();
+    assert_eq!(
+        preview["difference"], "0.00",
+        "this period is left alone: {preview}"
+    );
+    let moved = installation.admin.put(&path, &change).await.unwrap();
+    assert_eq!(moved["next_plan"].as_str(), Some(large.as_str()), "{moved}");
+    tenant.api.delete("/v1/plan/pending").await.unwrap();
+    let kept = installation
+        .admin
+        .get(&format!("/admin/v1/tenants/{}", tenant.id))
+        .await
+        .unwrap();
+    assert_eq!(kept["next_plan"], Value::Null, "{kept}");
+    assert!(
+        tenant.api.delete("/v1/plan/pending").await.is_err(),
+        "nothing is to come any more"
+    );
+    installation.stop().await.unwrap();
+}
