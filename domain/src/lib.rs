@@ -9,6 +9,7 @@
 pub mod api_key;
 pub mod audit_chain;
 pub mod booking;
+#[allow(clippy::float_arithmetic, reason = "shares of failures, never money")]
 pub mod breaker;
 pub mod campaign;
 #[allow(clippy::float_arithmetic, reason = "shares of a sample, never money")]

@@ -27,36 +27,53 @@ const USED: &str = "INSERT INTO pool_counters (tenant_id, period, segment, pool,
     VALUES ($1, 1, $2, 'units', 'marketing', $3)";
 
 async fn used(database: &Database, tenant: &Tenant, segment: i32, units: i64) {
-    let mut connection = database.get().await.unwrap();
+    let mut connection = database.get().await.expect("done");
     connection
         .execute(USED, &[&tenant.id.0, &segment, &units])
         .await
-        .unwrap();
+        .expect("done");
 }
 
 /// A tenant on the tenth day of its period, with 1,300 units used; and the code of a larger plan.
 async fn on_day_ten(installation: &Installation) -> (Tenant, Database, String) {
-    let tenant = Tenant::create(installation, "example", SMALL, 80).await.unwrap();
+    let tenant = Tenant::create(installation, "example", SMALL, 80)
+        .await
+        .expect("done");
     let database = Database::connect(&installation.config().database, Role::AppSystem)
         .await
-        .unwrap();
-    let mut connection = database.get().await.unwrap();
-    connection.execute(TEN_DAYS_AGO, &[&tenant.id.0]).await.unwrap();
-    connection.execute(UNDER_ITS_PLAN, &[&tenant.id.0]).await.unwrap();
+        .expect("done");
+    let mut connection = database.get().await.expect("done");
+    connection
+        .execute(TEN_DAYS_AGO, &[&tenant.id.0])
+        .await
+        .expect("done");
+    connection
+        .execute(UNDER_ITS_PLAN, &[&tenant.id.0])
+        .await
+        .expect("done");
     drop(connection);
     used(&database, &tenant, 1, 1_300).await;
     let code = format!("large-{}", &tenant.id.0.simple().to_string()[24..]);
     let large = json!({"code": code, "name": "Large", "currency": "EUR", "fee_minor": 29_900, "anchor_day": 1,
         "warning_percents": [75], "pools": [{"name": "units", "policy": "soft", "allowance_units": 10_000,
         "categories": ["marketing", "utility", "authentication", "service"], "tiers": [{"price_micros": 80_000}]}]});
-    installation.admin.post("/admin/v1/plans", &large).await.unwrap();
+    installation
+        .admin
+        .post("/admin/v1/plans", &large)
+        .await
+        .expect("done");
     (tenant, database, code)
 }
 
 fn amounts(lines: &Value) -> Vec<(&str, &str)> {
-    let lines = lines.as_array().unwrap().iter();
+    let lines = lines.as_array().expect("lines").iter();
     lines
-        .map(|line| (line["kind"].as_str().unwrap(), line["amount"].as_str().unwrap()))
+        .map(|line| {
+            (
+                line["kind"].as_str().expect("a text"),
+                line["amount"].as_str().expect("a text"),
+            )
+        })
         .collect()
 }
 

@@ -166,9 +166,7 @@ pub fn adjustment(
 /// # Errors
 /// When the sum does not fit 64 bits.
 pub fn total(lines: &[InvoiceLine]) -> Result<Minor, TooLarge> {
-    let amounts = lines.iter().map(|line| line.amount.0);
-    amounts
-        .fold(Some(0_i64), |sum, amount| sum?.checked_add(amount))
-        .map(Minor)
-        .ok_or(TooLarge)
+    let mut amounts = lines.iter().map(|line| line.amount.0);
+    let sum = amounts.try_fold(0_i64, i64::checked_add);
+    sum.map(Minor).ok_or(TooLarge)
 }

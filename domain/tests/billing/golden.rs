@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::audit_chain::Verifier;
 use domain::category::Category;
 use domain::ids::AttemptId;
+use domain::invariants::Counters;
 use domain::invoice::Invoice;
 use domain::ledger::{CounterChange, Fact};
 use domain::money::Minor;
@@ -32,6 +33,9 @@ struct Heard {
 
 /// What a run decided, so that another order of facts is judged by the same messages.
 type Accepted = Vec<(Timestamp, AttemptId, Category)>;
+
+/// Counters, and each invoice with its lines and its total.
+type Figures = (Counters, Vec<(i32, Vec<InvoiceLine>, Minor)>);
 
 fn attempt(group: &str, index: usize) -> AttemptId {
     let letters = group
@@ -203,12 +207,7 @@ fn shuffled(facts: Vec<Heard>, seed: u8) -> Vec<Heard> {
 }
 
 /// What must not depend on the order: everything but the memo of units used after they had come back.
-fn figures(
-    books: &Books,
-) -> (
-    BTreeMap<(i32, i32, String, String), CounterChange>,
-    Vec<(i32, Vec<InvoiceLine>, Minor)>,
-) {
+fn figures(books: &Books) -> Figures {
     let counted = books
         .counters
         .iter()

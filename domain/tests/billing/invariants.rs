@@ -167,8 +167,7 @@ fn a_change_leaves_alone_what_earlier_segments_owe() {
             let before = period.shares().expect("rated");
             let after = changed.shares().expect("rated");
             for share in before {
-                let same = after.iter().any(|one| *one == share);
-                prop_assert!(same, "{:?} became something else", share);
+                prop_assert!(after.contains(&share), "{:?} became something else", share);
             }
             Ok(())
         },

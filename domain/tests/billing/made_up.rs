@@ -122,7 +122,7 @@ pub(crate) fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         Fact::NoNews,
     ];
     // Meta prices a message once: whatever is told of it names the same category.
-    let billed = |index: usize| (index % 5 == 0).then(|| category(index / 5));
+    let billed = |index: usize| index.is_multiple_of(5).then(|| category(index / 5));
     let deed = prop_oneof![
         8 => (0_usize..60).prop_map(Deed::Reserve),
         10 => (0_usize..60, proptest::sample::select(facts.to_vec())).prop_map(move |(at, fact)| Deed::Hear(at, fact, billed(at))),

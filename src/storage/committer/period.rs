@@ -70,11 +70,11 @@ impl OpenPeriod {
     pub(super) fn head(&self, seq: i64) -> BillingHead {
         let held = self.pools.values().map(|pool| pool.held).sum();
         let captured = self.pools.values().map(|pool| pool.captured).sum();
-        let rooms = self.pools.values().map(|pool| {
+        let mut rooms = self.pools.values().map(|pool| {
             let limit = pool.limit?;
             Some(reservable(Some(limit), pool.held, pool.captured, i64::MAX))
         });
-        let room = rooms.fold(Some(0_i64), |sum, room| Some(sum?.saturating_add(room?)));
+        let room = rooms.try_fold(0_i64, |sum, room| Some(sum.saturating_add(room?)));
         BillingHead {
             seq,
             limit: room.map(|room| room.saturating_add(held).saturating_add(captured)),
