@@ -190,6 +190,27 @@ fn ask_history(
     tasks.spawn(history.run(stop.clone()));
 }
 
+/// Starts what one process at a time does for all: plans, asks Meta's history, keeps the books, watches dead letters.
+fn start_planner(
+    config: &Config,
+    base: &Foundation,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    registry: &mut Registry,
+) {
+    let planner = Planner {
+        database: base.app_system.clone(),
+        publisher: base.publisher.clone(),
+        settings: config.pipeline.clone(),
+        metrics: planner::Metrics::register(registry),
+    };
+    tasks.spawn(planner.run(stop.clone()));
+    ask_history(config, base, tasks, stop, registry);
+    let (database, settings) = (base.app_system.clone(), config.billing.clone());
+    tasks.spawn(planner::Bookkeeping::new(database, settings, registry).run(stop.clone()));
+    watch_letters(base, tasks, stop, registry);
+}
+
 async fn run(
     config: Config,
     roles: Vec<RoleOfProcess>,
@@ -220,15 +241,7 @@ async fn run(
     let watch = base.watch(&config.secrets, &mut registry);
     tasks.spawn(watch.run(stop.clone()));
     if has(RoleOfProcess::Planner) {
-        let planner = Planner {
-            database: base.app_system.clone(),
-            publisher: base.publisher.clone(),
-            settings: config.pipeline.clone(),
-            metrics: planner::Metrics::register(&mut registry),
-        };
-        tasks.spawn(planner.run(stop.clone()));
-        ask_history(&config, &base, &mut tasks, &stop, &mut registry);
-        watch_letters(&base, &mut tasks, &stop, &mut registry);
+        start_planner(&config, &base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));

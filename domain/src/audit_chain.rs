@@ -85,6 +85,19 @@ pub fn hash_row(previous: &ChainHash, row: &LedgerRow) -> ChainHash {
     digest.finalize().into()
 }
 
+/// Gives the hash of an anchor: over the anchor before and the heads of all ledgers, in the order of their tenants.
+pub fn anchor_root(previous: &[u8], heads: &[(TenantId, i64, ChainHash)]) -> ChainHash {
+    let mut digest = Sha256::new().chain_update(TAG).chain_update(b"anchor");
+    digest.update((previous.len() as u64).to_be_bytes());
+    digest.update(previous);
+    for (tenant, seq, hash) in heads {
+        digest.update(tenant.0.as_bytes());
+        digest.update(seq.to_be_bytes());
+        digest.update(hash);
+    }
+    digest.finalize().into()
+}
+
 /// Gives what a row says apart from its place: the same attempt and kind must always say the same.
 pub fn fingerprint(row: &LedgerRow) -> [u8; 16] {
     let mut digest = Sha256::new().chain_update(TAG).chain_update(b"fingerprint");

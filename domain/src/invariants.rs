@@ -63,10 +63,21 @@ pub const FOLD: Invariant = Invariant {
     id: "I10",
     says: "the ledger's rows fold to the stored counters",
 };
+/// Invoices are what the ledger says.
+pub const INVOICE: Invariant = Invariant {
+    id: "I12",
+    says: "an invoice drawn up again from the ledger's rows up to its cut is the stored one, byte for byte",
+};
 /// The chain is whole.
 pub const CHAIN: Invariant = Invariant {
     id: "I17",
     says: "the ledger's sequence is contiguous and its hashes hold",
+};
+
+/// Nothing was cut off.
+pub const ANCHORED: Invariant = Invariant {
+    id: "I17a",
+    says: "each ledger still has the rows, and the hashes, that its anchors cover",
 };
 
 /// Counters by period, segment, pool and category.

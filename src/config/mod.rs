@@ -18,8 +18,8 @@ pub use secrets::{
     StoreError, TokenKey, TokenKeys, Watch,
 };
 pub use sections::{
-    Admin, Api, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Relay, Telemetry,
-    Webhooks,
+    Admin, Api, Billing, Broker, Config, Database, Http, LogFormat, Meta, Node, Pipeline, Redis, Relay,
+    Telemetry, Webhooks,
 };
 
 const DEFAULT: &str = include_str!("../../config/default.toml");

@@ -34,6 +34,8 @@ pub struct Config {
     pub relay: Relay,
     /// How messages travel.
     pub pipeline: Pipeline,
+    /// Invoices and anchors.
+    pub billing: Billing,
     /// Where secrets come from.
     pub secrets: SecretSettings,
     /// Logs.
@@ -144,6 +146,15 @@ pub struct Meta {
     /// Gives the secrets of this section.
     #[serde(skip)]
     pub secrets: Secrets,
+}
+
+/// Invoices and anchors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config/default.toml explains each")]
+pub struct Billing {
+    pub grace_hours: u64,
+    pub anchors_file: String,
 }
 
 /// Where webhooks come in.

@@ -2,10 +2,12 @@
 //!
 //! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
 
+mod bookkeeping;
 mod history;
 mod news;
 mod shares;
 
+pub use bookkeeping::Bookkeeping;
 pub use history::{History, Metrics as HistoryMetrics};
 
 use std::time::{Duration, Instant};

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 
 use domain::audit_chain::{LedgerRow, Verifier};
 use domain::ids::{AttemptId, TenantId};
-use domain::invariants::{BALANCE, CHAIN, Counters, FOLD, Invariant, Rows, UNITS, fold_attempt};
+use domain::invariants::{
+    ANCHORED, BALANCE, CHAIN, Counters, FOLD, INVOICE, Invariant, Rows, UNITS, fold_attempt,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::anchors::{self, Anchored};
+use super::committer::closing;
+use super::invoices;
 use super::named::named;
 use super::{Connection, Database, StorageError};
 
@@ -32,18 +37,31 @@ pub struct Report {
     pub tenants: usize,
     /// Ledger rows that were hashed again.
     pub rows: i64,
+    /// Invoices that were drawn up again.
+    pub invoices: i64,
     /// Campaigns whose counts were taken again.
     pub campaigns: i64,
     /// What was wrong.
     pub findings: Vec<Finding>,
 }
 
-/// Checks the books of one tenant, or of all.
+/// Checks the books of one tenant, or of all, against the stored anchors and those that were exported.
 ///
 /// # Errors
 /// What the database says.
-pub async fn verify(database: &Database, only: Option<TenantId>) -> Result<Report, StorageError> {
+pub async fn verify(
+    database: &Database,
+    only: Option<TenantId>,
+    exported: &Anchored,
+) -> Result<Report, StorageError> {
     let mut connection = database.get().await?;
+    let mut anchored = anchors::stored(&mut connection, only).await?;
+    for (tenant, covered) in exported {
+        anchored
+            .entry(*tenant)
+            .or_default()
+            .extend(covered.iter().cloned());
+    }
     let tenants = connection
         .query(
             "SELECT tenant_id FROM billing_head WHERE $1::uuid IS NULL OR tenant_id = $1 ORDER BY tenant_id",
@@ -58,8 +76,10 @@ pub async fn verify(database: &Database, only: Option<TenantId>) -> Result<Repor
         snapshot
             .run_script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
-        let counters = verify_ledger(&mut snapshot, tenant, &mut report).await?;
+        let covered = anchored.remove(&tenant).unwrap_or_default();
+        let counters = verify_ledger(&mut snapshot, tenant, covered, &mut report).await?;
         verify_counters(&mut snapshot, tenant, &counters, &mut report).await?;
+        verify_invoices(&mut snapshot, tenant, &mut report).await?;
         verify_campaigns(&mut snapshot, tenant, &mut report).await?;
         snapshot.rollback().await?;
         report.tenants += 1;
@@ -80,8 +100,10 @@ impl Report {
 async fn verify_ledger(
     connection: &mut Connection,
     tenant: TenantId,
+    mut covered: Vec<(i64, i64, Vec<u8>)>,
     report: &mut Report,
 ) -> Result<Counters, StorageError> {
+    covered.sort_unstable_by_key(|(_, seq, _)| std::cmp::Reverse(*seq));
     let mut verifier = Verifier::new(tenant);
     let mut attempts: HashMap<AttemptId, Rows> = HashMap::new();
     loop {
@@ -99,6 +121,12 @@ async fn verify_ledger(
                 report.find(CHAIN, tenant, broken.to_string());
                 return Ok(fold(attempts));
             }
+            while let Some((anchor, seq, hash)) = covered.pop_if(|(_, seq, _)| *seq <= read.seq) {
+                if seq == read.seq && hash != verifier.head().1 {
+                    let found = format!("row {seq} is another one than when anchor {anchor} was taken");
+                    report.find(ANCHORED, tenant, found);
+                }
+            }
             if let Some(attempt) = read.attempt {
                 let key = (read.period, read.segment, read.pool, read.category);
                 attempts.entry(attempt).or_default().push((read.kind, key));
@@ -108,6 +136,13 @@ async fn verify_ledger(
         if rows.is_empty() {
             break;
         }
+    }
+    if let Some((anchor, seq, _)) = covered.first() {
+        let last = verifier.head().0;
+        let found = format!(
+            "anchor {anchor} covers row {seq}, and the ledger ends with row {last}: what followed was cut off"
+        );
+        report.find(ANCHORED, tenant, found);
     }
     verify_head(connection, tenant, &verifier, report).await?;
     Ok(fold(attempts))
@@ -206,6 +241,16 @@ async fn verify_counters(
             );
         }
     }
+    for (key, counted) in &stored {
+        let is_empty = *counted == domain::ledger::CounterChange::default();
+        if !folded.contains_key(key) && !is_empty {
+            report.find(
+                FOLD,
+                tenant,
+                format!("{key:?}: no row, and stored is {counted:?}"),
+            );
+        }
+    }
     let reserved = connection
         .query_one(
             "SELECT count(*) FROM ledger WHERE tenant_id = $1 AND kind = 'reserve'",
@@ -223,6 +268,48 @@ async fn verify_counters(
             tenant,
             format!("{reserved} units were reserved and {settled} are accounted for"),
         );
+    }
+    Ok(())
+}
+
+/// Draws every invoice up again from the rows that it was drawn up from.
+async fn verify_invoices(
+    connection: &mut Connection,
+    tenant: TenantId,
+    report: &mut Report,
+) -> Result<(), StorageError> {
+    for stored in invoices::all(connection, tenant).await? {
+        report.invoices += 1;
+        let cut = connection
+            .query_opt(
+                "SELECT hash FROM ledger WHERE tenant_id = $1 AND seq = $2 AND kind = 'close' AND period = $3",
+                &[&tenant.0, &stored.cut_seq, &stored.period],
+            )
+            .await?;
+        let is_cut = cut.is_some_and(|row| row.get::<_, &[u8]>(0) == stored.cut_hash);
+        let hash = stored
+            .cut_hash
+            .as_slice()
+            .try_into()
+            .map_err(StorageError::nonsense)?;
+        let again = closing::draw(connection, tenant, stored.period, (stored.cut_seq, hash)).await;
+        let is_same = match &again {
+            Ok(again) => again.total.0 == stored.total_minor && invoices::lines_text(again)? == stored.lines,
+            Err(StorageError::Unavailable(reason)) => return Err(StorageError::Unavailable(reason.clone())),
+            Err(_) => false,
+        };
+        if !is_cut || !is_same {
+            let what = if is_cut {
+                "its rows come to another one"
+            } else {
+                "its cut is not in the ledger"
+            };
+            report.find(
+                INVOICE,
+                tenant,
+                format!("the invoice of period {}: {what}", stored.period),
+            );
+        }
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ pub const ALL: &[Migration] = migrations![
     12 "0012_no_plain_tokens",
     13 "0013_audit_log",
     14 "0014_plans_with_pools",
+    15 "0015_anchors",
 ];
 
 impl Migration {

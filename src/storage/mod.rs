@@ -3,6 +3,7 @@
 //! One file per kind of fact. Functions take a [`Transaction`] (or a [`Connection`], where one statement is the whole
 //! story), so that their caller decides what happens together.
 
+pub mod anchors;
 pub mod api_keys;
 pub mod audit;
 pub mod audit_log;
@@ -22,6 +23,7 @@ pub mod forecasts;
 pub mod history;
 pub mod idempotency;
 pub mod invoices;
+pub mod jobs;
 pub mod limiter;
 pub mod message_rows;
 pub mod messages;
@@ -38,6 +40,7 @@ pub mod planning;
 pub mod plans;
 pub mod quarantine;
 pub mod recipients;
+pub mod reconcile;
 mod redis;
 pub mod reports;
 pub mod request_limits;

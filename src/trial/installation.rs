@@ -13,6 +13,7 @@ use super::process::{Server, ServerProgram};
 use super::{Client, eventually};
 use crate::broker::Broker;
 use crate::config::{self, Config, SecretName};
+use crate::storage::anchors::Anchored;
 use crate::storage::audit::{self, Report};
 use crate::storage::{Database, Role, migrations, scratch};
 
@@ -150,7 +151,7 @@ impl Installation {
     /// When the database does not answer.
     pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
         let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
-        Ok(audit::verify(&auditor, tenant).await?)
+        Ok(audit::verify(&auditor, tenant, &Anchored::new()).await?)
     }
 
     /// Counts rows, as an auditor sees them: `from` is what follows FROM.

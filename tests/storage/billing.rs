@@ -4,6 +4,7 @@ use actors::ports::{Claim, Committed, Ledger as _, TenantCommit};
 use domain::audit_chain::genesis;
 use domain::ids::{AttemptId, EventId, MessageId};
 use domain::partition::Epoch;
+use malote::storage::anchors::Anchored;
 use malote::storage::audit;
 use malote::storage::committer::Committer;
 use serde_json::json;
@@ -146,7 +147,7 @@ impl Books {
     }
 
     async fn check(&self) {
-        let report = audit::verify(&self.test.system, Some(self.test.tenant))
+        let report = audit::verify(&self.test.system, Some(self.test.tenant), &Anchored::new())
             .await
             .expect("checked");
         let books: Vec<_> = report

@@ -1,6 +1,7 @@
 //! What the API stores, on a real and migrated PostgreSQL (`dev/stack up`, `malote migrate up`). Each test has a tenant of
 //! its own and touches nothing else.
 
+mod audit;
 mod billing;
 mod calls;
 mod campaigns;

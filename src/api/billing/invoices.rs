@@ -1,10 +1,10 @@
 //! `GET /v1/invoices`: the open period as it would be charged now, and the invoices of the periods before, with their arithmetic.
 
 use domain::ids::{InvoiceId, TenantId};
-use domain::money::{Currency, Micros, Minor};
-use domain::rating::{InvoiceLine, LineKind, period_lines, total};
+use domain::money::{Currency, Minor};
+use domain::rating::{period_lines, total};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use crate::api::reply::{self, Answer};
 use crate::api::senders::PageQuery;
 use crate::storage::StorageError;
 use crate::storage::booked::{self, OpenPeriod};
-use crate::storage::invoices::{self, StoredInvoice};
+use crate::storage::invoices::{self, LineShape, StoredInvoice};
 
 /// An invoice.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,34 +39,10 @@ pub(in crate::api) struct InvoiceView {
     /// The same for people.
     total: String,
     /// What is charged.
-    lines: Vec<LineView>,
+    lines: Vec<LineShape>,
     /// When it was issued; null while the period is open.
     #[schema(value_type = Option<String>, format = DateTime)]
     issued_at: Option<Timestamp>,
-}
-
-/// A line: quantity times unit price, rounded half to even once.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(in crate::api) struct LineView {
-    /// `fee`, `fee_credit` and `fee_charge` (the plan changed within the period), `allowance`, `overage`, or `adjustment` (what became
-    /// known of an earlier period after its invoice).
-    kind: String,
-    /// The pool whose units it is about.
-    #[serde(default)]
-    pool: Option<String>,
-    /// The number of the earlier period that it is about; the invoice's own if there is none.
-    #[serde(default)]
-    service_period: Option<i32>,
-    /// For people.
-    description: String,
-    /// How many.
-    quantity: i64,
-    /// The exact price of one.
-    unit_price: String,
-    /// What is charged, in the currency's smallest unit.
-    amount_minor: i64,
-    /// The same for people.
-    amount: String,
 }
 
 /// Lists invoices: the open period's draft, then those of the periods before, the newest first.
@@ -135,50 +111,7 @@ fn draft(period: &OpenPeriod) -> Result<InvoiceView, StorageError> {
         ends_at: period.booked.period.ends_at,
         total_minor: sum.0,
         total: currency.format(sum),
-        lines: lines.iter().map(|line| line_view(line, currency)).collect(),
+        lines: lines.iter().map(|line| LineShape::of(line, currency)).collect(),
         currency: currency.code.clone(),
     })
-}
-
-/// Shows a line with its arithmetic.
-pub(in crate::api) fn line_view(line: &InvoiceLine, currency: &Currency) -> LineView {
-    let description = match line.kind {
-        LineKind::Fee => "Fee of the period",
-        LineKind::FeeCredit => "Fee of the plan before, for the days left",
-        LineKind::FeeCharge => "Fee of the new plan, for the days left",
-        LineKind::Allowance => "Messages included in the fee",
-        LineKind::Overage => "Messages beyond the allowance",
-        LineKind::Adjustment => "What became known after the period's invoice",
-    };
-    LineView {
-        kind: line.kind.as_str().to_owned(),
-        pool: line.pool.clone(),
-        service_period: line.service_period,
-        description: description.to_owned(),
-        quantity: line.quantity,
-        unit_price: exact(line.unit_price),
-        amount_minor: line.amount.0,
-        amount: currency.format(line.amount),
-    }
-}
-
-/// Writes a price with all its digits, and no more zeros than two.
-fn exact(price: Micros) -> String {
-    let (sign, micros) = (if price.0 < 0 { "-" } else { "" }, price.0.unsigned_abs());
-    let text = format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-    let kept = text.trim_end_matches('0').len().max(text.len() - 4);
-    text[..kept].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prices_keep_their_digits() {
-        assert_eq!(exact(Micros(50_000)), "0.05");
-        assert_eq!(exact(Micros(1_234_567)), "1.234567");
-        assert_eq!(exact(Micros(29_000_000)), "29.00");
-        assert_eq!(exact(Micros(-250_000)), "-0.25");
-    }
 }

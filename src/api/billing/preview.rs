@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::invoices::{LineView, line_view};
 use crate::api::body::Json;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::api::reply::{self, Answer};
 use crate::storage::booked::{self, OpenPeriod};
+use crate::storage::invoices::LineShape;
 use crate::storage::plans::{self, StoredPlan};
 use crate::storage::{StorageError, Transaction};
 
@@ -49,7 +49,7 @@ pub(in crate::api) struct PreviewView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct OutlookView {
     /// What would be charged.
-    lines: Vec<LineView>,
+    lines: Vec<LineShape>,
     /// The sum of the lines, in the currency's smallest unit.
     total_minor: i64,
     /// The same for people.
@@ -165,7 +165,7 @@ fn outlook(used: &PeriodUse, currency: &Currency) -> Result<OutlookView, Storage
         })
     });
     Ok(OutlookView {
-        lines: lines.iter().map(|line| line_view(line, currency)).collect(),
+        lines: lines.iter().map(|line| LineShape::of(line, currency)).collect(),
         total_minor: sum.0,
         total: currency.format(sum),
         pools: pools.collect::<Result<_, StorageError>>()?,

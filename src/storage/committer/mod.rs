@@ -6,6 +6,7 @@
 
 mod batch;
 mod claims;
+pub mod closing;
 mod decisions;
 mod events;
 mod outcomes;
