@@ -241,8 +241,10 @@ const QUERIES: &[(Invariant, &str)] = &[
     ),
     (
         FOLD,
-        "WITH attempts AS (SELECT tenant_id, attempt_id, min(period) AS period, min(segment) AS segment, min(pool) AS pool,
-            min(category) AS category, max(CASE kind WHEN 'reserve' THEN 1 WHEN 'expire' THEN 2 WHEN 'void' THEN 3
+        "WITH attempts AS (SELECT tenant_id, attempt_id, min(period) AS period, min(segment) AS segment,
+            coalesce(min(pool) FILTER (WHERE kind IN ('capture', 'recapture')), min(pool)) AS pool,
+            coalesce(min(category) FILTER (WHERE kind IN ('capture', 'recapture')),
+                min(category) FILTER (WHERE kind = 'reserve')) AS category, max(CASE kind WHEN 'reserve' THEN 1 WHEN 'expire' THEN 2 WHEN 'void' THEN 3
             WHEN 'free' THEN 4 WHEN 'capture' THEN 5 WHEN 'recapture' THEN 5 ELSE 0 END) AS reached
             FROM ledger WHERE attempt_id IS NOT NULL GROUP BY tenant_id, attempt_id),
          folded AS (SELECT tenant_id, period, segment, pool, category, count(*) FILTER (WHERE reached = 1) AS held,
