@@ -180,6 +180,12 @@ fn told(report: &Report) -> Vec<String> {
 async fn a_period_is_closed_and_its_invoice_computes_again() {
     let books = Books::open("closing").await;
     let grace = Duration::from_secs(72 * 3_600);
+    let mut connection = books.system.get().await.expect("a connection");
+    let draft = closing::ended(&mut connection, books.tenant)
+        .await
+        .expect("drawn");
+    assert_eq!(draft.expect("it has ended").1.total.0, 9_900 + 10 * 12);
+    drop(connection);
     assert_eq!(closing::close_due(&books.system, grace).await.expect("closed"), 1);
     assert_eq!(
         closing::close_due(&books.system, grace)

@@ -1,7 +1,9 @@
 //! `GET /v1/invoices`: the open period as it would be charged now, and the invoices of the periods before, with their arithmetic.
 
 use domain::ids::{InvoiceId, TenantId};
+use domain::invoice::Invoice;
 use domain::money::{Currency, Minor};
+use domain::period::Period;
 use domain::rating::{period_lines, total};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +17,7 @@ use crate::api::reply::{self, Answer};
 use crate::api::senders::PageQuery;
 use crate::storage::StorageError;
 use crate::storage::booked::{self, OpenPeriod};
+use crate::storage::committer::closing;
 use crate::storage::invoices::{self, LineShape, StoredInvoice};
 
 /// An invoice.
@@ -45,23 +48,29 @@ pub(in crate::api) struct InvoiceView {
     issued_at: Option<Timestamp>,
 }
 
-/// Lists invoices: the open period's draft, then those of the periods before, the newest first.
+/// Lists invoices: the open period's draft, the draft of one that ended and is not closed yet, then those of the periods before, the
+/// newest first.
 #[utoipa::path(get, path = "/v1/invoices", tag = "billing", params(PageQuery),
     responses((status = 200, body = crate::api::pagination::Listed<InvoiceView>, description = "A page")), security(("api_key" = [])))]
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = query.page()?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let period = match page.cursor {
-        None => booked::present(&mut transaction, tenant, Timestamp::now()).await?,
-        Some(_) => None,
+    let (present, ended) = match page.cursor {
+        None => (
+            booked::present(&mut transaction, tenant, Timestamp::now()).await?,
+            closing::ended(&mut transaction, tenant).await?,
+        ),
+        Some(_) => (None, None),
     };
     let found = invoices::list(&mut transaction, tenant, page.cursor, page.one_more()).await?;
     transaction.commit().await?;
     let mut listed = page.of(found, |invoice| invoice.id.0);
-    let draft = period.as_ref().map(draft).transpose()?;
+    let draft = present.as_ref().map(draft).transpose()?;
+    let ended = ended.map(|(period, invoice)| ended_draft(&period, &invoice));
     let closed = std::mem::take(&mut listed.items).into_iter().map(view);
     let items = draft
         .into_iter()
+        .chain(ended)
         .map(Ok)
         .chain(closed)
         .collect::<Result<_, _>>()?;
@@ -96,6 +105,26 @@ fn view(stored: StoredInvoice) -> Result<InvoiceView, StorageError> {
         currency: stored.currency,
         issued_at: Some(stored.issued_at),
     })
+}
+
+/// A period that has ended and is not closed yet.
+fn ended_draft(period: &Period, invoice: &Invoice) -> InvoiceView {
+    let lines = invoice
+        .lines
+        .iter()
+        .map(|line| LineShape::of(line, &invoice.currency));
+    InvoiceView {
+        id: None,
+        issued_at: None,
+        period: invoice.period,
+        state: "draft".to_owned(),
+        starts_at: period.starts_at,
+        ends_at: period.ends_at,
+        total_minor: invoice.total.0,
+        total: invoice.currency.format(invoice.total),
+        lines: lines.collect(),
+        currency: invoice.currency.code.clone(),
+    }
 }
 
 fn draft(period: &OpenPeriod) -> Result<InvoiceView, StorageError> {

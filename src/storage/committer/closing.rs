@@ -148,6 +148,29 @@ async fn cut_off(
     Ok(cut)
 }
 
+const ENDED: &str = "SELECT number, starts_at, ends_at FROM billing_periods
+    WHERE tenant_id = $1 AND state <> 'invoiced' AND ends_at <= now() ORDER BY number LIMIT 1";
+
+/// Gives the next period to be closed, if it has ended, with its invoice as it would be now.
+///
+/// # Errors
+/// What the database says, or what makes no sense.
+pub async fn ended(
+    connection: &mut Connection,
+    tenant: TenantId,
+) -> Result<Option<(Period, Invoice)>, StorageError> {
+    let Some(row) = connection.query_opt(ENDED, &[&tenant.0]).await? else {
+        return Ok(None);
+    };
+    let period = Period {
+        starts_at: row.try_get("starts_at")?,
+        ends_at: row.try_get("ends_at")?,
+    };
+    // Nothing is cut off yet: every row counts.
+    let invoice = draw(connection, tenant, row.try_get("number")?, (i64::MAX, [0; 32])).await?;
+    Ok(Some((period, invoice)))
+}
+
 const PERIODS: &str = "SELECT p.number, p.starts_at, p.ends_at, p.timezone,
         array_agg(s.plan_id ORDER BY s.number) AS plans, array_agg(s.starts_at ORDER BY s.number) AS starts
     FROM billing_periods p JOIN period_segments s ON (s.tenant_id, s.period) = (p.tenant_id, p.number)
