@@ -125,6 +125,13 @@ BILLING = ("billing", "billing", "Is what happens settled in the books without d
               (f"sum(rate(malote_webhook_statuses_total{{{N}}}[$__rate_interval]))", "statuses"),
               (f"sum(rate(malote_planner_republished_events_total{{{N}}}[$__rate_interval]))", "republished")),
     ]),
+    ("The books", [
+        lines("Faults", "What the last run of each check found wrong.", "short", (f"max by (task) (malote_billing_findings{{{N}}})", "{{task}}")),
+        lines("Age of the last run", "More than twice a job's time means that a run was missed.", "s", (f"max by (task) (malote_billing_job_age_seconds{{{N}}})", "{{task}}")),
+        lines("Jobs", "Runs that ended, and those that a dependency failed.", "ops", (rate("malote_billing_job_runs_total", "task"), "{{task}}"),
+              (rate("malote_billing_job_failures_total", "task"), "{{task}} failed")),
+        lines("Periods closed", "Each gets its invoice in the same transaction.", "ops", (f"sum(rate(malote_billing_closed_periods_total{{{N}}}[$__rate_interval]))", "periods")),
+    ]),
 ])
 DEPENDENCIES = ("dependencies", "dependencies", "Are RabbitMQ, PostgreSQL and Redis well?", [
     ("Up", [

@@ -65,7 +65,7 @@ impl Job {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabel {
-    job: String,
+    task: String,
 }
 
 /// What bookkeeping did.
@@ -109,7 +109,7 @@ impl Metrics {
         );
         for job in Job::ALL {
             let label = JobLabel {
-                job: job.as_str().to_owned(),
+                task: job.as_str().to_owned(),
             };
             drop(metrics.runs.get_or_create(&label));
             drop(metrics.failures.get_or_create(&label));
@@ -153,7 +153,7 @@ impl Bookkeeping {
 
     async fn run_if_due(&self, job: Job) {
         let label = JobLabel {
-            job: job.as_str().to_owned(),
+            task: job.as_str().to_owned(),
         };
         let ended = match jobs::take(&self.database, job.as_str(), job.every()).await {
             Ok(false) => return,
@@ -204,7 +204,7 @@ impl Bookkeeping {
 
     async fn show(&self) -> anyhow::Result<()> {
         for state in jobs::states(&self.database).await? {
-            let label = JobLabel { job: state.name };
+            let label = JobLabel { task: state.name };
             self.metrics.findings.get_or_create(&label).set(state.findings);
             self.metrics.age.get_or_create(&label).set(state.age);
         }
