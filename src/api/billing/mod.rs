@@ -59,6 +59,7 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let cancel = warp::path!("v1" / "plan" / "pending")
         .and(warp::delete())
         .and(tenant(context, Scope::Billing))
+        .and(no_query())
         .and(with)
         .then(|tenant, context| async move { finish(preview::cancel(context, tenant).await) })
         .boxed();
