@@ -42,7 +42,7 @@ struct Foreign {
 const FOREIGN: &[Foreign] = &[
     Foreign {
         words: &["actix", "actix_rt"],
-        rooms: &["actors/", "src/app.rs"],
+        rooms: &["actors/", "src/app/mod.rs"],
     },
     Foreign {
         words: &["warp"],

@@ -111,6 +111,7 @@ async fn an_upgrade_costs_to_the_cent_what_its_preview_says() {
     ];
     assert_eq!(amounts(&invoices["items"][0]["lines"]), expected);
     assert_eq!(invoices["items"][0]["total"], "284.33");
+    drop(database);
     installation.stop().await.unwrap();
 }
 

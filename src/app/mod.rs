@@ -1,5 +1,7 @@
 //! The only place where parts are joined: settings in, a running server out.
 
+mod planning;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,6 @@ use crate::broker::Inbox;
 use crate::config::{self, Config, SecretName};
 use crate::consumers::{self, Consumers, Membership};
 use crate::foundation::Foundation;
-use crate::planner::Planner;
 use crate::signals::told_to_stop;
 use crate::storage::committer::Committer;
 use crate::storage::limiter::Limiters;
@@ -26,7 +27,7 @@ use crate::storage::quarantine::Quarantines;
 use crate::storage::{Database, Role};
 use crate::telemetry::Metrics;
 use crate::webhooks::Webhooks;
-use crate::{api, dead_letters, planner, telemetry, webhooks};
+use crate::{api, telemetry, webhooks};
 
 /// Connections for heartbeats alone.
 const HEARTBEAT_POOL: u32 = 2;
@@ -167,50 +168,6 @@ impl Worker {
     }
 }
 
-/// Asks Meta's history about messages without news, if the settings say so.
-fn ask_history(
-    config: &Config,
-    base: &Foundation,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-    registry: &mut Registry,
-) {
-    let silent_for = Duration::from_secs(config.pipeline.history_after_seconds);
-    if silent_for.is_zero() {
-        return;
-    }
-    let history = planner::History {
-        database: base.app_system.clone(),
-        publisher: base.publisher.clone(),
-        meta: base.meta.clone(),
-        senders: base.senders.clone(),
-        silent_for,
-        metrics: planner::HistoryMetrics::register(registry),
-    };
-    tasks.spawn(history.run(stop.clone()));
-}
-
-/// Starts what one process at a time does for all: plans, asks Meta's history, keeps the books, watches dead letters.
-fn start_planner(
-    config: &Config,
-    base: &Foundation,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-    registry: &mut Registry,
-) {
-    let planner = Planner {
-        database: base.app_system.clone(),
-        publisher: base.publisher.clone(),
-        settings: config.pipeline.clone(),
-        metrics: planner::Metrics::register(registry),
-    };
-    tasks.spawn(planner.run(stop.clone()));
-    ask_history(config, base, tasks, stop, registry);
-    let (database, settings) = (base.app_system.clone(), config.billing.clone());
-    tasks.spawn(planner::Bookkeeping::new(database, settings, registry).run(stop.clone()));
-    watch_letters(base, tasks, stop, registry);
-}
-
 async fn run(
     config: Config,
     roles: Vec<RoleOfProcess>,
@@ -241,7 +198,7 @@ async fn run(
     let watch = base.watch(&config.secrets, &mut registry);
     tasks.spawn(watch.run(stop.clone()));
     if has(RoleOfProcess::Planner) {
-        start_planner(&config, &base, &mut tasks, &stop, &mut registry);
+        planning::start(&config, &base, &mut tasks, &stop, &mut registry);
     }
     let tenants = worker.as_ref().map(|worker| worker.tenants.clone());
     let mut membership = tokio::spawn(membership.run(tenants, gone.clone()));
@@ -357,21 +314,6 @@ fn start_webhooks(config: &Config, base: &Foundation, registry: &mut Registry) -
         publisher: base.publisher.clone(),
     };
     Webhooks::start(config, base, metrics)
-}
-
-/// Counts dead letters for the metrics.
-fn watch_letters(
-    base: &Foundation,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-    registry: &mut Registry,
-) {
-    let metrics = dead_letters::Metrics::register(registry);
-    tasks.spawn(dead_letters::watch(
-        base.app_system.clone(),
-        metrics,
-        stop.clone(),
-    ));
 }
 
 fn context(
