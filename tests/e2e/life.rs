@@ -173,7 +173,8 @@ async fn a_larger_plan_lets_a_blocked_campaign_go_on_within_two_seconds() {
     let tenant = Tenant::create(&installation, "small", plan(50), 500)
         .await
         .unwrap();
-    let large = Tenant::create(&installation, "large", plan(500), 500)
+    // Its allowance counts for what is left of the period: enough on the last day of a month as well.
+    let large = Tenant::create(&installation, "large", plan(10_000_000), 500)
         .await
         .unwrap();
     let campaign = tenant.launch_to("growing", 10_000_000, 200).await.unwrap();
