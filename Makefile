@@ -97,7 +97,8 @@ rotation: ## every secret changed under 200 requests a second, on servers of its
 previous: stack ## the program before an expansion, on the expanded schema and beside the present one, until the contract
 	dev/previous
 	cargo build $(TESTS) --bin malote
-	eval "$$(dev/stack env)"; cargo test $(TESTS) --test previous
+	eval "$$(dev/stack env)"; export MALOTE_STACK_TOKEN_KEYS="$$MALOTE_SECRETS__TOKEN_KEYS_FILE"; \
+		unset MALOTE_SECRETS__TOKEN_KEYS_FILE; cargo test $(TESTS) --test previous
 
 bench: stack ## speed as ratios to a bare loop, in one run
 	eval "$$(dev/stack env)"; cargo bench --bench pipeline -- $(ARGS)

@@ -40,12 +40,12 @@ pub const ALL: &[Migration] = migrations![
     7 "0007_dead_letters",
     8 "0008_nodes",
     9 "0009_security_events",
-    10 "0010_sealed_tokens",
-    11 "0011_tokens_are_sealed",
-    12 "0012_no_plain_tokens",
     13 "0013_audit_log",
     14 "0014_plans_with_pools",
     15 "0015_anchors",
+    16 "0016_sealed_tokens",
+    17 "0017_tokens_are_sealed",
+    18 "0018_no_plain_tokens",
 ];
 
 impl Migration {

@@ -49,7 +49,7 @@ pub enum Unfit {
 }
 
 /// The oldest schema with which this program works.
-pub const NEEDED: i32 = 15;
+pub const NEEDED: i32 = 16;
 
 /// Checks the role and the version of the schema.
 ///

@@ -11,7 +11,7 @@ use super::{Database, StorageError};
 use crate::config::{Secret, TokenKeys};
 
 /// The oldest schema that has a place for sealed tokens: they are sealed in the midst of a migration to what a server needs.
-pub const SCHEMA_NEEDED: i32 = 10;
+pub const SCHEMA_NEEDED: i32 = 16;
 /// Rows of one step.
 const STEP: i64 = 100;
 /// The pause after a step: the database has other work.

@@ -10,8 +10,8 @@ use malote::trial::{Client, Installation, Options, PlanChoice, Tenant, counts_of
 use serde_json::json;
 
 /// The expansion, and the contract of the same change.
-const EXPANDED: i32 = 10;
-const CONTRACT: &str = "0012_no_plain_tokens";
+const EXPANDED: i32 = 16;
+const CONTRACT: &str = "0018_no_plain_tokens";
 /// The number of the previous program's node, and of the present one's.
 const PREVIOUS: usize = 0;
 const PRESENT: usize = 1;
@@ -19,6 +19,13 @@ const PRESENT: usize = 1;
 const SOON: Duration = Duration::from_secs(90);
 /// Recipients of each campaign.
 const RECIPIENTS: u64 = 40;
+
+/// A setting that the previous program does not know and would refuse: `make previous` hands it over under another name.
+const TOKEN_KEYS: &str = "MALOTE_SECRETS__TOKEN_KEYS_FILE";
+
+fn token_keys() -> String {
+    malote::config::stack_variable("TOKEN_KEYS").expect("run `make previous`")
+}
 
 /// What `dev/previous` builds.
 fn previous() -> PathBuf {
@@ -115,6 +122,7 @@ impl Change {
         let sealed = std::process::Command::new(env!("CARGO_BIN_EXE_malote"))
             .args(["secrets", "rotate-key"])
             .env("MALOTE_DATABASE__NAME", database)
+            .env(TOKEN_KEYS, token_keys())
             .status();
         assert!(sealed.expect("it runs").success());
     }
@@ -144,7 +152,10 @@ async fn the_previous_program_works_until_the_contract_and_not_after() {
 
     // Side by side: each makes a number and renews a token that the other one uses.
     let program = env!("CARGO_BIN_EXE_malote").into();
-    let added = change.installation.add_node_of(program, "present", &[]).await;
+    let added = change
+        .installation
+        .add_node_of(program, "present", &[(TOKEN_KEYS, &token_keys())])
+        .await;
     assert_eq!(added.expect("the present program serves beside it"), PRESENT);
     let mut during = change.tenant("during").await;
     change.send(&mut during, "both").await;

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use crate::scratch::ScratchDatabase;
 
-const EXPANDED: i32 = 10;
-const CONTRACTED: i32 = 12;
+const EXPANDED: i32 = 16;
+const CONTRACTED: i32 = 18;
 
 struct Fixture {
     scratch: ScratchDatabase,
