@@ -128,6 +128,9 @@ evidence: ## runs what the go-live gate wants to see, and leaves docs/evidence/*
 	dev/evidence e2e make e2e
 	dev/evidence chaos make chaos $(if $(ARGS),ARGS='$(ARGS)')
 	dev/evidence rolling-restart make rolling-restart
+	dev/evidence rotation make rotation
+	dev/evidence webhook-coverage make coverage
+	dev/evidence mutants make mutants
 
 gate: ## the readiness table: 0 go, 1 no-go; then breaks each control in a copy, and sees no-go
 	cargo build $(TESTS) --bin malote
