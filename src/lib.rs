@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod broker;
+mod causes;
 pub mod commands;
 pub mod config;
 pub mod consumers;

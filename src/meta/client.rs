@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::templates::Page;
 use super::{FoundTemplate, Lease, answer, history};
+use crate::causes::causes;
 use crate::config;
 use crate::content;
 use crate::storage::sender_directory::{Sender, SenderDirectory};
@@ -104,7 +105,7 @@ impl Client {
     async fn call(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Bytes), Failed> {
         let answered = async {
             let response = self.http.request(request).await.map_err(|error| {
-                let reason = describe(&error);
+                let reason = causes(&error);
                 if error.is_connect() {
                     Failed::Unreachable(reason)
                 } else {
@@ -259,17 +260,6 @@ fn percent_encoded(byte: u8) -> String {
 
 const fn not_begun(reason: String) -> SendOutcome {
     SendOutcome::NotBegun { reason }
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

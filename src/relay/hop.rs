@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::spool::Record;
+use crate::causes::causes;
 use crate::config::{SecretName, Secrets};
 
 /// How long one attempt may take in all.
@@ -126,7 +127,7 @@ impl Hop {
                 .http
                 .request(self.sign(record)?)
                 .await
-                .map_err(|error| away(&describe(&error)))?;
+                .map_err(|error| away(&causes(&error)))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), ANSWER_MOST).collect().await;
             let body = body.map_err(|error| away(&error))?.to_bytes();
@@ -172,17 +173,6 @@ fn read_answer(status: StatusCode, body: &[u8]) -> Result<Forwarded, Failed> {
         // 500 too: it may be a fault that this delivery alone brings about, and must not hold up the others.
         _ => Err(Failed::Refused(said())),
     }
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

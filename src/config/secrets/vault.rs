@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
 use super::Secret;
+use crate::causes::causes;
 
 /// How long the store may take for one answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -263,15 +264,4 @@ impl Store {
             said: refusal.errors.join("; "),
         }
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
