@@ -4,6 +4,7 @@
 //! Tests and benchmarks start it in-process with [`Simulator::start`]; `malote simulator` serves it alone.
 
 pub mod acceptances;
+mod analytics;
 mod base64;
 mod catalog;
 mod check;

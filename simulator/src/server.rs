@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::analytics;
 use crate::catalog::GraphError;
 use crate::control;
 use crate::reads::{self, Query};
@@ -166,6 +167,9 @@ async fn graph(shared: &Shared, parts: &Parts, segments: &[&str], query: &Query,
             json_outcome(reads::history(shared, id, query, &url(parts)))
         }
         (&Method::GET, [id, "phone_numbers"]) => json_outcome(reads::phones(shared, id, query, &url(parts))),
+        (&Method::GET, [id]) if analytics::is_asked(query) => {
+            json_outcome(analytics::pricing(shared, id, query))
+        }
         (&Method::GET, [id]) => json_outcome(reads::phone(shared, id, query)),
         _ => Outcome::Error(GraphError::no_path(&format!("/{}", segments.join("/")))),
     }

@@ -49,6 +49,40 @@ async fn a_number_shows_the_fields_that_were_asked_for() {
 }
 
 #[tokio::test]
+async fn analytics_count_what_arrived_by_day_and_category() {
+    let bench = Bench::start(Config::for_tests()).await;
+    for recipient in 0..3 {
+        bench.send(&format!("1650555000{recipient}")).await.message_id();
+    }
+    bench.idle().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let today = now.expect("a time").as_secs() / 86_400 * 86_400;
+    let ask = |start: u64, days: u64| {
+        let end = start + days * 86_400;
+        format!(
+            "/v26.0/102290129340398?fields=pricing_analytics.start({start}).end({end}).granularity(DAILY)"
+        )
+    };
+    let found = bench.get(&ask(today - 86_400, 3)).await.json();
+    let points = found["pricing_analytics"]["data"][0]["data_points"]
+        .as_array()
+        .expect("points")
+        .clone();
+    let volume: u64 = points.iter().filter_map(|point| point["volume"].as_u64()).sum();
+    assert_eq!(volume, 3, "{found}");
+    assert_eq!(
+        (&points[0]["pricing_category"], &points[0]["pricing_type"]),
+        (&"UTILITY".into(), &"REGULAR".into())
+    );
+    let before = bench.get(&ask(today - 3 * 86_400, 1)).await.json();
+    assert_eq!(
+        before["pricing_analytics"]["data"][0]["data_points"],
+        serde_json::json!([])
+    );
+    assert_eq!(bench.get(&ask(today, 91)).await.status, 400);
+}
+
+#[tokio::test]
 async fn history_knows_its_own_messages_only() {
     let bench = Bench::start(Config {
         read_share: 0.0,
