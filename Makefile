@@ -10,10 +10,10 @@ WEBHOOKS := domain/src/signature.rs domain/src/hop.rs domain/src/webhook.rs src/
 COVERAGE_LEAST ?= 90
 FUZZ_SECONDS ?= 120
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants openbao rotation previous bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart evidence gate
+.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants limit openbao rotation previous bench nightly openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart evidence gate
 
 help: ## this list
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 demo: stack ## the main job end to end; ARGS=--exit ends by itself, 0 only if all adds up
 	cargo build --release --bin malote
@@ -84,6 +84,9 @@ mutants: stack ## breaks one guard at a time in a copy; 0 only if its test goes 
 latency: stack ## a single message beside a campaign of 100,000: 0 only if its p99 is below the goal
 	eval "$$(dev/stack env)"; cargo bench --bench latency -- $(ARGS)
 
+limit: stack ## 40 campaigns and two nodes push 50,000 messages against a hard plan of 10,000: exactly 10,000 leave
+	eval "$$(dev/stack env)"; cargo test $(TESTS) --test limit -- --nocapture
+
 openbao: ## secrets from a real OpenBao: token, AppRole, renewal, the store away
 	dev/tool bao version
 	cargo test $(TESTS) --test openbao
@@ -137,4 +140,4 @@ gate: ## the readiness table: 0 go, 1 no-go; then breaks each control in a copy,
 	dev/try-gate
 	target/debug/malote gate run
 
-nightly: test chaos mutants alert-mutants contract coverage fuzz latency openbao rotation previous bench restore-drill loss-drill rolling-restart ## everything that takes longer
+nightly: test chaos mutants alert-mutants contract coverage fuzz latency limit openbao rotation previous bench restore-drill loss-drill rolling-restart ## everything that takes longer

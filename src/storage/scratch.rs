@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use domain::ids::TenantId;
+
 use super::{Database, Role, StorageError};
 use crate::config;
 
@@ -54,6 +56,17 @@ pub async fn unapplied_events(database: &Database) -> Result<i64, StorageError> 
         .query_one("SELECT count(*) FROM events WHERE applied_at IS NULL", &[])
         .await?;
     Ok(row.get(0))
+}
+
+/// Reads the epoch of a tenant: which ownership of its partition is in force.
+///
+/// # Errors
+/// What the database says.
+pub async fn epoch_of(database: &Database, tenant: TenantId) -> Result<i64, StorageError> {
+    let mut connection = database.get().await?;
+    let statement = "SELECT epoch FROM billing_head WHERE tenant_id = $1";
+    let row = connection.query_one(statement, &[&tenant.0]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Counts rows. `from` is what follows FROM: a table, and a condition of the caller's own.

@@ -2,6 +2,7 @@
 //! server as a child process. The demo, the end-to-end tests and the benchmarks stand on it, so they can run side by side.
 
 mod client;
+mod exactness;
 mod installation;
 mod latency;
 mod nodes;
@@ -9,6 +10,7 @@ mod process;
 mod tenant;
 
 pub use client::{Client, Unexpected};
+pub use exactness::{Exactness, Push, push_to_limit};
 pub use installation::{Installation, Options, PARTITIONS};
 pub use latency::{Latencies, Transactional, measure_transactional};
 pub use process::ServerProgram;

@@ -32,6 +32,21 @@ impl PlanChoice {
         overage_price_micros: 0,
         fee_minor: 0,
     };
+
+    /// Publishes it under a code that begins with a name, and gives the code.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn publish(&self, installation: &Installation, name: &str) -> anyhow::Result<String> {
+        let code = format!("{name}-{}", &Uuid::now_v7().simple().to_string()[24..]);
+        let published = json!({
+            "code": code, "name": format!("Plan of {name}"), "currency": "EUR", "fee_minor": self.fee_minor,
+            "allowance_units": self.allowance_units, "policy": self.policy,
+            "overage_price_micros": self.overage_price_micros,
+        });
+        installation.admin.post("/admin/v1/plans", &published).await?;
+        Ok(code)
+    }
 }
 
 /// A tenant with a key and a number.
@@ -62,13 +77,7 @@ impl Tenant {
     ) -> anyhow::Result<Self> {
         let unique = Uuid::now_v7().simple().to_string();
         let admin = &installation.admin;
-        let code = format!("{name}-{}", &unique[24..]);
-        let published = json!({
-            "code": code, "name": format!("Plan of {name}"), "currency": "EUR", "fee_minor": plan.fee_minor,
-            "allowance_units": plan.allowance_units, "policy": plan.policy,
-            "overage_price_micros": plan.overage_price_micros,
-        });
-        admin.post("/admin/v1/plans", &published).await?;
+        let code = plan.publish(installation, name).await?;
         let made = json!({"name": name, "plan": code, "timezone": "Europe/Lisbon"});
         let id = text(&admin.post("/admin/v1/tenants", &made).await?, "id")?;
         let keys = format!("/admin/v1/tenants/{id}/api-keys");
@@ -147,17 +156,26 @@ impl Tenant {
     /// When a step is refused.
     pub async fn launch_to(&self, name: &str, first: u64, contacts: u64) -> anyhow::Result<String> {
         let campaign = self.draft(name).await?;
+        self.fill(&campaign, first, contacts).await?;
+        self.tell(&campaign, "launch").await?;
+        Ok(campaign)
+    }
+
+    /// Uploads `contacts` made-up recipients, the first being `first`.
+    ///
+    /// # Errors
+    /// When not all of them are accepted.
+    pub async fn fill(&self, campaign: &str, first: u64, contacts: u64) -> anyhow::Result<()> {
         let mut csv = String::from("recipient,name\n");
         for number in first..first + contacts {
             csv.push_str(&format!("+3519{number:08},Contact {number}\n"));
         }
-        let report = self.upload(&campaign, csv).await?;
+        let report = self.upload(campaign, csv).await?;
         anyhow::ensure!(
             report["accepted"] == contacts,
             "the upload was not accepted: {report}"
         );
-        self.tell(&campaign, "launch").await?;
-        Ok(campaign)
+        Ok(())
     }
 
     /// Waits until a campaign is finished, and gives it.

@@ -5,6 +5,7 @@ mod answers;
 mod billing;
 mod crash;
 mod dead_letters;
+mod exact_limit;
 mod failures;
 mod guard;
 mod happy_path;

@@ -8,6 +8,7 @@ mod campaigns;
 mod committer;
 mod dead_letters;
 mod life;
+mod limit;
 mod messages;
 mod migrator;
 mod poison;

@@ -1,0 +1,243 @@
+//! How exact a plan's limit is, seen from outside: many campaigns of one tenant push through two nodes, whose owner leaves midway and
+//! comes back, and Meta counts.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use domain::ids::TenantId;
+use domain::partition::Partition;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Installation, PARTITIONS, PlanChoice, Tenant, eventually};
+use crate::storage::{Database, Role, scratch};
+
+/// How long a step of the whole may take.
+const WITHIN: Duration = Duration::from_mins(5);
+/// The first recipient of the first campaign.
+const FIRST_RECIPIENT: u64 = 40_000_000;
+/// Under which no campaign waits for the plan.
+const BLOCKED: &str = "campaigns WHERE state = 'paused' AND reason = 'plan_blocked'";
+/// What is on its way.
+const UNDER_WAY: &str = "messages WHERE state IN ('queued', 'sending', 'accepted', 'sent', 'unknown')";
+
+/// What to push, and against which limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Push {
+    /// Campaigns, all launched at once.
+    pub campaigns: u64,
+    /// Recipients of each.
+    pub each: u64,
+    /// Units of the plan, whose policy is `hard`.
+    pub limit: u64,
+    /// The rate of the number that they share.
+    pub messages_per_second: u32,
+}
+
+/// What was seen. That the limit was exact is not in here: without it there is no answer.
+#[derive(Clone, Debug)]
+pub struct Exactness {
+    /// Who pushed.
+    pub tenant: Tenant,
+    /// Its campaigns.
+    pub campaigns: Vec<String>,
+    /// From the first acceptance until all campaigns waited for the plan.
+    pub blocked_after: Duration,
+    /// How often the tenant had changed hands by then.
+    pub takeovers: i64,
+    /// From the answer to the upgrade until Meta accepted the next message.
+    pub next_accepted_after: Duration,
+    /// From the answer to the upgrade until no campaign waited any more.
+    pub released_after: Duration,
+}
+
+impl fmt::Display for Exactness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} campaigns came to the limit after {:.1} s and {} changes of hands; an upgrade let the next message leave after {} ms and \
+             every campaign go on after {} ms",
+            self.campaigns.len(),
+            self.blocked_after.as_secs_f64(),
+            self.takeovers,
+            self.next_accepted_after.as_millis(),
+            self.released_after.as_millis()
+        )
+    }
+}
+
+/// Pushes all of it, lets the owner leave and come back midway, and checks that Meta accepted exactly what the plan allows; then takes
+/// a plan that allows the rest, and checks that exactly the rest leaves.
+///
+/// # Errors
+/// When a step is refused or takes too long, or one message too many or too few was accepted, used or left.
+pub async fn push_to_limit(installation: &mut Installation, what: Push) -> anyhow::Result<Exactness> {
+    let auditor = Database::connect(&installation.config().database, Role::ReadonlyAudit).await?;
+    let tenant = Tenant::create(
+        installation,
+        "pushing",
+        hard(what.limit)?,
+        what.messages_per_second,
+    )
+    .await?;
+    let owner = add_owner(installation, tenant.id).await?;
+    let campaigns = launch(installation, &tenant, owner, what).await?;
+    accepted(installation, 1).await?;
+    let first = Instant::now();
+    accepted(installation, what.limit / 2).await?;
+    installation.stop_node(owner).await?;
+    installation.start_node(owner).await?;
+    blocked(&auditor, what.campaigns).await?;
+    let blocked_after = first.elapsed();
+    installation.settle(WITHIN).await?;
+    check(installation, &tenant, what.limit).await?;
+    let left = count(&auditor, "messages WHERE state = 'planned'").await?;
+    let all = what.campaigns * what.each;
+    anyhow::ensure!(left == all - what.limit, "{left} messages wait, of {all}");
+    let takeovers = scratch::epoch_of(&auditor, tenant.id).await?;
+    let (next_accepted_after, released_after) = upgrade(installation, &auditor, &tenant, all).await?;
+    eventually("every message has arrived", WITHIN, || async {
+        let left = count(&auditor, "messages WHERE state NOT IN ('delivered', 'read')").await?;
+        Ok((left == 0).then_some(()))
+    })
+    .await?;
+    installation.settle(WITHIN).await?;
+    check(installation, &tenant, all).await?;
+    Ok(Exactness {
+        tenant,
+        campaigns,
+        blocked_after,
+        takeovers,
+        next_accepted_after,
+        released_after,
+    })
+}
+
+fn hard(units: u64) -> anyhow::Result<PlanChoice> {
+    Ok(PlanChoice {
+        allowance_units: i64::try_from(units)?,
+        policy: "hard",
+        ..PlanChoice::FREE
+    })
+}
+
+/// Adds a second node that prefers the tenant's partition, and waits until it has it. Gives its number.
+async fn add_owner(installation: &mut Installation, tenant: TenantId) -> anyhow::Result<usize> {
+    let (first, partition) = (
+        installation.node_name(0).to_owned(),
+        Partition::of(tenant, PARTITIONS),
+    );
+    let name = loop {
+        let name = format!("owner-{}", &Uuid::now_v7().simple().to_string()[24..]);
+        if partition.preferred([first.as_str(), &name]) == Some(&name) {
+            break name;
+        }
+    };
+    let number = installation.add_node(&name, &[]).await?;
+    eventually("the second node owns the tenant", WITHIN, || async {
+        let nodes = installation.admin.get("/admin/v1/nodes").await?;
+        let owned = nodes["partitions"].as_array().is_some_and(|partitions| {
+            let of_tenant = |one: &&serde_json::Value| one["partition"] == partition.0;
+            partitions
+                .iter()
+                .find(of_tenant)
+                .is_some_and(|one| one["node"] == *name)
+        });
+        Ok(owned.then_some(()))
+    })
+    .await?;
+    Ok(number)
+}
+
+/// Fills the campaigns and launches all of them at once, through both nodes in turn.
+async fn launch(
+    installation: &Installation,
+    tenant: &Tenant,
+    second: usize,
+    what: Push,
+) -> anyhow::Result<Vec<String>> {
+    let there = Tenant {
+        api: installation.public_of(second)?.with_key(&tenant.key),
+        ..tenant.clone()
+    };
+    let doors = [tenant, &there];
+    let mut campaigns = Vec::new();
+    for (number, door) in (0..what.campaigns).zip(doors.into_iter().cycle()) {
+        let campaign = door.draft("pushing").await?;
+        let first = FIRST_RECIPIENT + number * what.each;
+        door.fill(&campaign, first, what.each).await?;
+        campaigns.push(campaign);
+    }
+    let launches = campaigns.iter().zip(doors.into_iter().cycle());
+    let launches = launches.map(|(campaign, door)| door.tell(campaign, "launch"));
+    futures_util::future::try_join_all(launches).await?;
+    Ok(campaigns)
+}
+
+async fn accepted(installation: &Installation, messages: u64) -> anyhow::Result<()> {
+    eventually("so many are accepted", WITHIN, || async {
+        Ok((installation.simulator.truth().accepted >= messages).then_some(()))
+    })
+    .await
+}
+
+/// Waits until every campaign waits for the plan, and nothing is on its way any more.
+async fn blocked(auditor: &Database, campaigns: u64) -> anyhow::Result<()> {
+    eventually("the plan blocks every campaign", WITHIN, || async {
+        let still = count(auditor, BLOCKED).await? == campaigns && count(auditor, UNDER_WAY).await? == 0;
+        Ok(still.then_some(()))
+    })
+    .await
+}
+
+/// Checks that so many were accepted, delivered and used, and nothing is reserved.
+async fn check(installation: &Installation, tenant: &Tenant, units: u64) -> anyhow::Result<()> {
+    let truth = installation.simulator.truth();
+    anyhow::ensure!(
+        truth.accepted == units && truth.billable == units && truth.most_accepted_for_one_recipient == 1,
+        "{units} units: {truth:?}"
+    );
+    let usage = tenant.api.get("/v1/usage").await?;
+    anyhow::ensure!(
+        usage["captured"] == units && usage["held"] == 0 && usage["forced"] == 0,
+        "{units} units: {usage}"
+    );
+    Ok(())
+}
+
+/// Takes a plan of so many units; tells when the next message was accepted, and when no campaign waited any more.
+async fn upgrade(
+    installation: &Installation,
+    auditor: &Database,
+    tenant: &Tenant,
+    units: u64,
+) -> anyhow::Result<(Duration, Duration)> {
+    let plan = hard(units)?.publish(installation, "pushing-on").await?;
+    let path = format!("/admin/v1/tenants/{}/plan", tenant.id);
+    let change = json!({"plan": plan, "effective": "now"});
+    let before = Instant::now();
+    installation.admin.put(&path, &change).await?;
+    let upgraded = Instant::now();
+    eventually("no campaign waits any more", WITHIN, || async {
+        Ok((count(auditor, BLOCKED).await? == 0).then_some(()))
+    })
+    .await?;
+    let released = upgraded.elapsed();
+    eventually("a message leaves", WITHIN, || async {
+        let next = installation
+            .simulator
+            .acceptances(&tenant.phone_number_id, before);
+        Ok((!next.is_empty()).then_some(()))
+    })
+    .await?;
+    let next = installation
+        .simulator
+        .acceptances(&tenant.phone_number_id, before);
+    let next = next.iter().map(|one| one.at).min().context("no message left")?;
+    Ok((next.saturating_duration_since(upgraded), released))
+}
+
+async fn count(auditor: &Database, from: &str) -> anyhow::Result<u64> {
+    Ok(u64::try_from(scratch::count_rows(auditor, from).await?)?)
+}
