@@ -1,5 +1,5 @@
-//! Speed as ratios: the whole pipeline beside a bare loop, webhook ingest beside a bare handler, interleaved in one run on one
-//! machine. `docs/performance.md` says what the figures mean.
+//! Speed as ratios: the whole pipeline beside a bare loop, webhook ingest beside a bare handler, reservations beside bare row batches,
+//! and billing's share of the pipeline, interleaved in one run on one machine. `docs/performance.md` says what the figures mean.
 
 mod campaign;
 mod ceiling;
@@ -8,17 +8,21 @@ mod load;
 mod queue;
 mod receiver;
 mod report;
+mod reservations;
 mod rows;
 mod scratch;
+mod share;
 mod simulated;
 
 use clap::Parser;
 
 use crate::campaign::Trial;
 use crate::report::Report;
+use crate::reservations::Reservations;
 use crate::scratch::Scratch;
+use crate::share::Looking;
 
-/// Measures the pipeline and webhook ingest beside their bare counterparts.
+/// Measures the pipeline, webhook ingest and reservations beside their bare counterparts.
 #[derive(Parser)]
 struct Args {
     /// Messages of each round, and deliveries of each round of ingest
@@ -64,13 +68,32 @@ async fn measure(args: &Args, scratch: &Scratch, trial: &mut Trial) -> anyhow::R
         eprintln!("round {round} of {}: the bare loop", args.rounds);
         let bare = ceiling::run(scratch, args.messages).await?;
         eprintln!("round {round} of {}: the pipeline", args.rounds);
-        let whole = trial.round(args.messages).await?;
-        report.add_pipeline((args.messages, bare), &whole);
+        let looking = Looking::begin(&trial.installation).await?;
+        let whole = trial.round(args.messages).await;
+        let share = looking.end().await?;
+        report.add_pipeline((args.messages, bare), &whole?, share);
     }
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}: ingest", args.rounds);
         let taken = ingest::round(scratch, trial, args.messages).await?;
         report.add_ingest(&taken);
     }
+    let reservations = Reservations::open().await?;
+    let reserved = reserve(args, scratch, &reservations, &mut report).await;
+    let closed = reservations.close().await;
+    reserved.and(closed)?;
     Ok(report)
+}
+
+async fn reserve(
+    args: &Args,
+    scratch: &Scratch,
+    reservations: &Reservations,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}: reservations", args.rounds);
+        report.add_reservations(&reservations.round(scratch, args.messages).await?);
+    }
+    Ok(())
 }

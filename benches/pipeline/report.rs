@@ -9,12 +9,15 @@ use serde::Serialize;
 use crate::campaign;
 use crate::ingest;
 use crate::load::Taken;
+use crate::reservations;
+use crate::share::Share;
 
 /// Everything of one run.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
     pipeline: Vec<Pipeline>,
     ingest: Vec<Ingest>,
+    reservations: Vec<Reservations>,
 }
 
 #[derive(Serialize)]
@@ -26,6 +29,8 @@ struct Pipeline {
     ratio: f64,
     server_resident_mib: f64,
     server_peak_mib: f64,
+    billing_share_of_statements: f64,
+    billing_share_of_time: f64,
 }
 
 #[derive(Serialize)]
@@ -40,9 +45,21 @@ struct Ingest {
     ratio: f64,
 }
 
+#[derive(Serialize)]
+struct Reservations {
+    messages: usize,
+    bare_per_second: f64,
+    hot_per_second: f64,
+    hot_ratio: f64,
+    many_per_second: f64,
+    many_ratio: f64,
+    many_p50_ms: f64,
+    many_p99_ms: f64,
+}
+
 impl Report {
-    /// Adds a round of campaigns and the bare loop before it, both of equally many messages.
-    pub(crate) fn add_pipeline(&mut self, bare: (usize, Duration), round: &campaign::Round) {
+    /// Adds a round of campaigns and the bare loop before it, both of equally many messages, and billing's share of the former.
+    pub(crate) fn add_pipeline(&mut self, bare: (usize, Duration), round: &campaign::Round, share: Share) {
         let ceiling = per_second(bare.0, bare.1);
         let whole = per_second(round.messages, round.elapsed);
         self.pipeline.push(Pipeline {
@@ -53,6 +70,23 @@ impl Report {
             ratio: whole / ceiling,
             server_resident_mib: mib(round.memory.resident_kib),
             server_peak_mib: mib(round.memory.peak_kib),
+            billing_share_of_statements: share.of_statements,
+            billing_share_of_time: share.of_time,
+        });
+    }
+
+    /// Adds a round of reservations.
+    pub(crate) fn add_reservations(&mut self, round: &reservations::Round) {
+        let rate = |elapsed| per_second(round.messages, elapsed);
+        self.reservations.push(Reservations {
+            messages: round.messages,
+            bare_per_second: rate(round.bare),
+            hot_per_second: rate(round.hot),
+            hot_ratio: rate(round.hot) / rate(round.bare),
+            many_per_second: rate(round.many),
+            many_ratio: rate(round.many) / rate(round.bare),
+            many_p50_ms: milliseconds(round.waits.percentile(50)),
+            many_p99_ms: milliseconds(round.waits.percentile(99)),
         });
     }
 
@@ -73,7 +107,11 @@ impl Report {
 
     /// Prints a line for each figure, with a column for each round and the median.
     pub(crate) fn print(&self) {
-        let rounds = self.pipeline.len().max(self.ingest.len());
+        let rounds = self
+            .pipeline
+            .len()
+            .max(self.ingest.len())
+            .max(self.reservations.len());
         let heads: String = (1..=rounds)
             .map(|round| format!("{:>10}", format!("round {round}")))
             .collect();
@@ -89,6 +127,12 @@ impl Report {
         row("pipeline / ceiling", 2, |round| round.ratio);
         row("server memory, MiB", 1, |round| round.server_resident_mib);
         row("server memory at most, MiB", 1, |round| round.server_peak_mib);
+        row("billing, share of statements' time", 2, |round| {
+            round.billing_share_of_statements
+        });
+        row("billing, share of the time at work", 2, |round| {
+            round.billing_share_of_time
+        });
         let row = |name: &str, digits, of: fn(&Ingest) -> f64| print_row(name, digits, &self.ingest, of);
         row("ingest, acknowledgements/s", 0, |round| {
             round.acknowledged_per_second
@@ -101,6 +145,24 @@ impl Report {
         row("  p50, ms", 1, |round| round.bare_p50_ms);
         row("  p99, ms", 1, |round| round.bare_p99_ms);
         row("ingest / bare handler", 2, |round| round.ratio);
+        self.print_reservations();
+    }
+
+    fn print_reservations(&self) {
+        let row = |name: &str, digits, of: fn(&Reservations) -> f64| {
+            print_row(name, digits, &self.reservations, of)
+        };
+        row("reservations of one tenant/s", 0, |round| round.hot_per_second);
+        row(
+            &format!("reservations of {} tenants/s", reservations::MANY),
+            0,
+            |round| round.many_per_second,
+        );
+        row("  p50, ms", 1, |round| round.many_p50_ms);
+        row("  p99, ms", 1, |round| round.many_p99_ms);
+        row("bare rows/s", 0, |round| round.bare_per_second);
+        row("one tenant / bare rows", 2, |round| round.hot_ratio);
+        row("many tenants / bare rows", 2, |round| round.many_ratio);
     }
 
     /// Writes `bench/pipeline.json` into the build directory and gives its path.

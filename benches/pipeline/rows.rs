@@ -31,6 +31,17 @@ pub(crate) struct Claim {
     pub(crate) recipient: String,
 }
 
+impl Claim {
+    /// Makes up one to the recipient of this number.
+    pub(crate) fn numbered(number: usize) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            attempt: Uuid::now_v7(),
+            recipient: format!("+3519{number:08}"),
+        }
+    }
+}
+
 /// A status as it is stored.
 pub(crate) struct Status {
     /// Its id here.
