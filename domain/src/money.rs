@@ -1,8 +1,20 @@
 //! Money as whole numbers: micros for prices, the currency's smallest unit for what is charged. No floats.
 
+use std::fmt;
+
 /// An amount in millionths of the currency's main unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub i64);
+
+/// All its digits, and no more zeros than two.
+impl fmt::Display for Micros {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, micros) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
+        let text = format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        let kept = text.trim_end_matches('0').len().max(text.len() - 4);
+        formatter.write_str(&text[..kept])
+    }
+}
 
 /// An amount in the currency's smallest unit (cents, yen).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +113,14 @@ mod tests {
         round_half_even(micros, &Currency::from_code(code).expect("a currency"))
             .expect("fits")
             .0
+    }
+
+    #[test]
+    fn prices_keep_their_digits() {
+        assert_eq!(Micros(50_000).to_string(), "0.05");
+        assert_eq!(Micros(1_234_567).to_string(), "1.234567");
+        assert_eq!(Micros(29_000_000).to_string(), "29.00");
+        assert_eq!(Micros(-250_000).to_string(), "-0.25");
     }
 
     #[test]

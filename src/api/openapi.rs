@@ -29,7 +29,7 @@ use super::{
         suppressions::routes::list, suppressions::routes::put, suppressions::routes::remove,
         senders::add, senders::list, senders::change,
         templates::list, templates::sync,
-        billing::usage::read, billing::invoices::list, billing::invoices::read, billing::ledger::list,
+        billing::usage::read, billing::invoices::list, billing::invoices::read, billing::ledger::list, billing::export::export,
         billing::preview::preview, billing::preview::cancel,
         admin::plans::publish, admin::plans::list,
         admin::tenants::create, admin::tenants::list, admin::tenants::read, admin::tenants::change,

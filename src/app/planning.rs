@@ -28,7 +28,8 @@ pub(super) fn start(
     tasks.spawn(planner.run(stop.clone()));
     ask_history(config, base, tasks, stop, registry);
     let (database, settings) = (base.app_system.clone(), config.billing.clone());
-    tasks.spawn(planner::Bookkeeping::new(database, settings, registry).run(stop.clone()));
+    let outside = (base.senders.clone(), base.meta.clone());
+    tasks.spawn(planner::Bookkeeping::new(database, outside, settings, registry).run(stop.clone()));
     watch_letters(base, tasks, stop, registry);
 }
 

@@ -154,6 +154,7 @@ pub struct Meta {
 #[allow(missing_docs, reason = "config/default.toml explains each")]
 pub struct Billing {
     pub grace_hours: u64,
+    pub hold_days: u64,
     pub anchors_file: String,
 }
 

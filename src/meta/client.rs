@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::templates::Page;
-use super::{FoundTemplate, Lease, answer, history};
+use super::{Charged, FoundTemplate, Lease, analytics, answer, history};
 use crate::causes::causes;
 use crate::config;
 use crate::content;
@@ -74,6 +74,14 @@ enum Failed {
     Unreachable(String),
     /// It may have left.
     Unknown(UnknownCause, String),
+}
+
+impl Failed {
+    fn reason(self) -> String {
+        match self {
+            Self::Unreachable(reason) | Self::Unknown(_, reason) => reason,
+        }
+    }
 }
 
 impl Client {
@@ -202,14 +210,29 @@ impl Client {
             .header(AUTHORIZATION, format!("Bearer {}", sender.access_token.expose()))
             .body(Full::default())
             .map_err(|error| error.to_string())?;
-        let (status, _, body) = self.call(request).await.map_err(|failed| match failed {
-            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
-        })?;
+        let (status, _, body) = self.call(request).await.map_err(Failed::reason)?;
         match status {
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Ok(Vec::new()),
             status if status.is_success() => history::read(&body),
             status => Err(format!("Meta answered {status}")),
         }
+    }
+
+    /// Asks what Meta charged the account of a number for each day of a span, in Unix seconds.
+    ///
+    /// # Errors
+    /// When Meta does not answer, or refuses.
+    pub async fn charged(&self, sender: &Sender, start: i64, end: i64) -> Result<Vec<Charged>, String> {
+        let (account, field) = (&sender.waba_id, analytics::field(start, end));
+        let request = Request::get(format!("{}/{account}?fields={field}", self.base))
+            .header(AUTHORIZATION, format!("Bearer {}", sender.access_token.expose()))
+            .body(Full::default())
+            .map_err(|error| error.to_string())?;
+        let (status, headers, body) = self.call(request).await.map_err(Failed::reason)?;
+        if status.is_success() {
+            return analytics::read(&body);
+        }
+        Err(refused(status, &headers, &body))
     }
 
     async fn template_page(
@@ -226,20 +249,22 @@ impl Client {
         .header(AUTHORIZATION, format!("Bearer {access_token}"))
         .body(Full::default())
         .map_err(|error| error.to_string())?;
-        let (status, headers, body) = self.call(request).await.map_err(|failed| match failed {
-            Failed::Unreachable(reason) | Failed::Unknown(_, reason) => reason,
-        })?;
+        let (status, headers, body) = self.call(request).await.map_err(Failed::reason)?;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| format!("Meta's answer is not understood: {error}"));
         }
-        match answer::read(status, &headers, &body) {
-            SendOutcome::Refused(refusal) => Err(format!(
-                "Meta refused with code {}: {}",
-                refusal.code, refusal.details
-            )),
-            _ => Err(format!("Meta answered {status}")),
+        Err(refused(status, &headers, &body))
+    }
+}
+
+/// Says for people why Meta refused a question.
+fn refused(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> String {
+    match answer::read(status, headers, body) {
+        SendOutcome::Refused(refusal) => {
+            format!("Meta refused with code {}: {}", refusal.code, refusal.details)
         }
+        _ => format!("Meta answered {status}"),
     }
 }
 

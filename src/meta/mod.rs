@@ -1,5 +1,6 @@
 //! Meta's Cloud API: the only room with an HTTP client.
 
+mod analytics;
 mod answer;
 mod client;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod history;
 mod lease;
 mod templates;
 
+pub use analytics::Charged;
 pub use client::{Client, Licence};
 pub use history::Past;
 pub use lease::{Lapsed, Lease};

@@ -1,9 +1,10 @@
-//! Keeps the books in order: closes periods, anchors the ledgers outside of the database, reconciles a sample hourly and everything
-//! nightly. Any number of planners may run: who moves a job's due time runs it, alone.
+//! Keeps the books in order: closes periods, lets go of holds without news, anchors the ledgers outside of the database, reconciles a
+//! sample hourly and everything nightly, with itself and with Meta. Any number of planners may run: who moves a job's due time runs it, alone.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,11 +13,16 @@ use prometheus_client::registry::Registry;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::charges::{self, UNSETTLED_DAYS};
 use crate::config;
+use crate::meta::Client;
 use crate::storage::anchors::{self, Anchored};
-use crate::storage::committer::closing;
+use crate::storage::audit::Report;
+use crate::storage::committer::{closing, expiry};
+use crate::storage::findings::Ran;
 use crate::storage::reconcile::{SAMPLE_USUAL, Sample, any_seed, reconcile};
-use crate::storage::{Database, audit, jobs};
+use crate::storage::sender_directory::SenderDirectory;
+use crate::storage::{Database, StorageError, audit, findings, jobs};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_secs(10);
@@ -29,27 +35,33 @@ const HOUR: u64 = 3_600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Job {
     Close,
+    ExpireHolds,
     Anchor,
     ReconcileSample,
     ReconcileFull,
+    ReconcileMeta,
     VerifyAudit,
 }
 
 impl Job {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Close,
+        Self::ExpireHolds,
         Self::Anchor,
         Self::ReconcileSample,
         Self::ReconcileFull,
+        Self::ReconcileMeta,
         Self::VerifyAudit,
     ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Close => "close",
+            Self::ExpireHolds => "expire_holds",
             Self::Anchor => "anchor",
             Self::ReconcileSample => "reconcile_sample",
             Self::ReconcileFull => "reconcile_full",
+            Self::ReconcileMeta => "reconcile_meta",
             Self::VerifyAudit => "verify_audit",
         }
     }
@@ -58,7 +70,11 @@ impl Job {
         Duration::from_secs(match self {
             Self::Close => 60,
             Self::ReconcileSample => HOUR,
-            Self::Anchor | Self::ReconcileFull | Self::VerifyAudit => 24 * HOUR,
+            Self::ExpireHolds
+            | Self::Anchor
+            | Self::ReconcileFull
+            | Self::ReconcileMeta
+            | Self::VerifyAudit => 24 * HOUR,
         })
     }
 }
@@ -76,6 +92,7 @@ struct Metrics {
     findings: Family<JobLabel, Gauge>,
     age: Family<JobLabel, Gauge<f64, AtomicU64>>,
     closed: Counter,
+    expired: Counter,
 }
 
 impl Metrics {
@@ -94,7 +111,7 @@ impl Metrics {
         );
         registry.register(
             "malote_billing_findings",
-            "What the last run of a job found wrong in the books",
+            "What is wrong in the books by a job's last run, and nobody has explained",
             metrics.findings.clone(),
         );
         registry.register(
@@ -106,6 +123,11 @@ impl Metrics {
             "malote_billing_closed_periods",
             "Periods that were closed",
             metrics.closed.clone(),
+        );
+        registry.register(
+            "malote_billing_expired_holds",
+            "Units given back because nothing was heard of their messages any more",
+            metrics.expired.clone(),
         );
         for job in Job::ALL {
             let label = JobLabel {
@@ -121,15 +143,24 @@ impl Metrics {
 /// Keeps the books of this installation in order.
 pub struct Bookkeeping {
     database: Database,
+    senders: SenderDirectory,
+    meta: Client,
     settings: config::Billing,
     metrics: Metrics,
 }
 
 impl Bookkeeping {
     /// Makes the bookkeeping of this process. `database` sees all tenants.
-    pub fn new(database: Database, settings: config::Billing, registry: &mut Registry) -> Self {
+    pub fn new(
+        database: Database,
+        (senders, meta): (SenderDirectory, Client),
+        settings: config::Billing,
+        registry: &mut Registry,
+    ) -> Self {
         Self {
             database,
+            senders,
+            meta,
             settings,
             metrics: Metrics::register(registry),
         }
@@ -173,11 +204,23 @@ impl Bookkeeping {
     }
 
     async fn do_job(&self, job: Job) -> anyhow::Result<()> {
+        let mut ran = Ran {
+            job: job.as_str(),
+            began_at: Timestamp::now(),
+            seed: None,
+            is_whole: job != Job::ReconcileSample,
+        };
         let report = match job {
             Job::Close => {
                 let grace = Duration::from_secs(self.settings.grace_hours * HOUR);
                 let closed = closing::close_due(&self.database, grace).await?;
                 self.metrics.closed.inc_by(closed as u64);
+                None
+            }
+            Job::ExpireHolds => {
+                let after = Duration::from_secs(self.settings.hold_days * 24 * HOUR);
+                let expired = expiry::expire_holds(&self.database, after).await?;
+                self.metrics.expired.inc_by(expired as u64);
                 None
             }
             Job::Anchor => {
@@ -188,18 +231,31 @@ impl Bookkeeping {
             Job::ReconcileSample => {
                 let (seed, size) = (any_seed(), SAMPLE_USUAL);
                 tracing::info!(seed, size, "reconciling a sample");
+                ran.seed = Some(seed);
                 Some(reconcile(&self.database, None, Some(Sample { seed, size })).await?)
             }
             Job::ReconcileFull => Some(reconcile(&self.database, None, None).await?),
+            Job::ReconcileMeta => {
+                let outside = (&self.senders, &self.meta);
+                Some(charges::compare(&self.database, outside, Timestamp::now(), UNSETTLED_DAYS).await?)
+            }
             Job::VerifyAudit => Some(audit::verify(&self.database, None, &Anchored::new()).await?),
         };
-        let findings = report.map_or_else(Vec::new, |report| report.findings);
-        for finding in &findings {
-            tracing::error!(job = job.as_str(), invariant = finding.invariant.id, tenant.id = %finding.tenant, found = finding.found,
+        let open = match report {
+            Some(report) => self.keep(ran, &report).await?,
+            None => 0,
+        };
+        jobs::done(&self.database, job.as_str(), open).await?;
+        Ok(())
+    }
+
+    /// Keeps what a check found, and tells how many findings nobody has explained.
+    async fn keep(&self, ran: Ran<'_>, report: &Report) -> Result<usize, StorageError> {
+        for finding in &report.findings {
+            tracing::error!(job = ran.job, invariant = finding.invariant.id, tenant.id = %finding.tenant, found = finding.found,
                 "the books are wrong");
         }
-        jobs::done(&self.database, job.as_str(), findings.len()).await?;
-        Ok(())
+        findings::keep(&self.database, ran, report).await
     }
 
     async fn show(&self) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Checking a tenant's books from their rows alone, in constant memory: the chain, the counters, the balance of campaigns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::audit_chain::{LedgerRow, Verifier};
 use domain::ids::{AttemptId, TenantId};
@@ -41,6 +41,10 @@ pub struct Report {
     pub invoices: i64,
     /// Campaigns whose counts were taken again.
     pub campaigns: i64,
+    /// The attempts of a sample.
+    pub attempts: Vec<Uuid>,
+    /// How many of them were drawn of all, and of each kind besides.
+    pub strata: BTreeMap<String, usize>,
     /// What was wrong.
     pub findings: Vec<Finding>,
 }

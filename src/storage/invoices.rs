@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::ids::{InvoiceId, TenantId};
 use domain::invoice::{Invoice, RATING_VERSION};
-use domain::money::{Currency, Micros};
+use domain::money::Currency;
 use domain::rating::{InvoiceLine, LineKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,10 @@ pub struct StoredInvoice {
     pub lines: String,
     /// When it was issued.
     pub issued_at: Timestamp,
+    /// The last ledger row that counts.
+    pub cut_seq: i64,
+    /// The chain's hash at that row.
+    pub cut_hash: Vec<u8>,
 }
 
 fn read(row: &Row) -> Result<StoredInvoice, StorageError> {
@@ -48,6 +52,8 @@ fn read(row: &Row) -> Result<StoredInvoice, StorageError> {
         total_minor: row.try_get("total_minor")?,
         lines: row.try_get("line_text")?,
         issued_at: row.try_get("issued_at")?,
+        cut_seq: row.try_get("cut_seq")?,
+        cut_hash: row.try_get("cut_hash")?,
     })
 }
 
@@ -88,6 +94,26 @@ pub async fn find(
              JOIN billing_periods p ON p.tenant_id = i.tenant_id AND p.number = i.period
              WHERE i.tenant_id = $1 AND i.id = $2",
             &[&tenant.0, &id.0],
+        )
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Finds the invoice of a period.
+///
+/// # Errors
+/// What the database says.
+pub async fn of_period(
+    connection: &mut Connection,
+    tenant: TenantId,
+    period: i32,
+) -> Result<Option<StoredInvoice>, StorageError> {
+    let row = connection
+        .query_opt(
+            "SELECT i.*, i.lines::text AS line_text, p.starts_at, p.ends_at FROM invoices i
+             JOIN billing_periods p ON p.tenant_id = i.tenant_id AND p.number = i.period
+             WHERE i.tenant_id = $1 AND i.period = $2",
+            &[&tenant.0, &period],
         )
         .await?;
     row.as_ref().map(read).transpose()
@@ -241,30 +267,9 @@ impl LineShape {
             service_period: line.service_period,
             description: description.to_owned(),
             quantity: line.quantity,
-            unit_price: exact(line.unit_price),
+            unit_price: line.unit_price.to_string(),
             amount_minor: line.amount.0,
             amount: currency.format(line.amount),
         }
-    }
-}
-
-/// Writes a price with all its digits, and no more zeros than two.
-fn exact(price: Micros) -> String {
-    let (sign, micros) = (if price.0 < 0 { "-" } else { "" }, price.0.unsigned_abs());
-    let text = format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-    let kept = text.trim_end_matches('0').len().max(text.len() - 4);
-    text[..kept].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prices_keep_their_digits() {
-        assert_eq!(exact(Micros(50_000)), "0.05");
-        assert_eq!(exact(Micros(1_234_567)), "1.234567");
-        assert_eq!(exact(Micros(29_000_000)), "29.00");
-        assert_eq!(exact(Micros(-250_000)), "-0.25");
     }
 }

@@ -46,6 +46,7 @@ pub const ALL: &[Migration] = migrations![
     16 "0016_sealed_tokens",
     17 "0017_tokens_are_sealed",
     18 "0018_no_plain_tokens",
+    19 "0019_findings",
 ];
 
 impl Migration {

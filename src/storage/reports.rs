@@ -85,8 +85,11 @@ pub async fn prices(
     let rows = transaction
         .query(
             "SELECT b.number, p.overage_price_micros, p.currency,
-                 (SELECT l.seq FROM ledger l WHERE l.tenant_id = $1 AND l.period = b.number AND l.kind IN ('capture', 'recapture')
-                     ORDER BY l.seq OFFSET p.allowance_units LIMIT 1) AS first_beyond
+                 CASE WHEN p.allowance_units < (SELECT coalesce(sum(captured), 0) FROM pool_counters
+                         WHERE tenant_id = $1 AND period = b.number)
+                     THEN (SELECT l.seq FROM ledger l WHERE l.tenant_id = $1 AND l.period = b.number
+                             AND l.kind IN ('capture', 'recapture') ORDER BY l.seq OFFSET p.allowance_units LIMIT 1)
+                     END AS first_beyond
              FROM billing_periods b
              JOIN LATERAL (SELECT plan_id FROM period_segments WHERE tenant_id = $1 AND period = b.number
                  ORDER BY number DESC LIMIT 1) s ON true
@@ -138,9 +141,15 @@ pub struct ReportRow {
     pub cost: Micros,
 }
 
-const PAGE: &str = "WITH page AS (
+/// What became of the messages that `page` selects; `$1` is the tenant, `$5` to `$7` are the prices.
+macro_rules! report {
+    ($page:literal) => {
+        concat!(
+            "WITH page AS (
         SELECT id, recipient, state, error_code, error_reason, attempt_id, attempt_number, wamid FROM messages
-        WHERE tenant_id = $1 AND campaign_id = $2 AND campaign_id IS NOT NULL AND recipient > $3 ORDER BY recipient LIMIT $4),
+        WHERE tenant_id = $1 AND ",
+            $page,
+            "),
     tried AS (
         SELECT id, attempt_id FROM page WHERE attempt_id IS NOT NULL
         UNION SELECT p.id, a.attempt_id FROM page p JOIN message_attempts a ON a.tenant_id = $1 AND a.message_id = p.id),
@@ -162,7 +171,14 @@ const PAGE: &str = "WITH page AS (
         coalesce(b.units, 0) AS units, coalesce(b.cost, 0)::bigint AS cost,
         CASE WHEN b.units > 0 THEN 'captured' WHEN b.reserved THEN 'reserved' WHEN b.free THEN 'free' WHEN b.voided THEN 'voided' END
             AS settlement
-    FROM page p LEFT JOIN told t ON t.id = p.id LEFT JOIN booked b ON b.id = p.id ORDER BY p.recipient";
+    FROM page p LEFT JOIN told t ON t.id = p.id LEFT JOIN booked b ON b.id = p.id ORDER BY p.recipient"
+        )
+    };
+}
+
+const PAGE: &str =
+    report!("campaign_id = $2 AND campaign_id IS NOT NULL AND recipient > $3 ORDER BY recipient LIMIT $4");
+const ONE: &str = report!("id = $2 AND $3::text IS NOT NULL LIMIT $4");
 
 /// Reads the recipients that follow `after`, at most [`PAGE_ROWS`].
 ///
@@ -175,21 +191,36 @@ pub async fn page(
     after: &str,
     prices: &[PeriodPrice],
 ) -> Result<Vec<ReportRow>, StorageError> {
+    rows_of(transaction, PAGE, (tenant, campaign.0, after), prices).await
+}
+
+/// Reads what became of one message, whether it is a campaign's or not.
+///
+/// # Errors
+/// What the database says.
+pub async fn one(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    message: MessageId,
+    prices: &[PeriodPrice],
+) -> Result<Option<ReportRow>, StorageError> {
+    let mut rows = rows_of(transaction, ONE, (tenant, message.0, ""), prices).await?;
+    Ok(rows.pop())
+}
+
+async fn rows_of(
+    transaction: &mut Transaction,
+    statement: &'static str,
+    (tenant, of, after): (TenantId, Uuid, &str),
+    prices: &[PeriodPrice],
+) -> Result<Vec<ReportRow>, StorageError> {
     let periods: Vec<i32> = prices.iter().map(|price| price.period).collect();
     let beyond: Vec<Option<i64>> = prices.iter().map(|price| price.first_beyond).collect();
     let micros: Vec<i64> = prices.iter().map(|price| price.price.0).collect();
     let rows = transaction
         .query(
-            PAGE,
-            &[
-                &tenant.0,
-                &campaign.0,
-                &after,
-                &PAGE_ROWS,
-                &periods,
-                &beyond,
-                &micros,
-            ],
+            statement,
+            &[&tenant.0, &of, &after, &PAGE_ROWS, &periods, &beyond, &micros],
         )
         .await?;
     rows.iter().map(read).collect()

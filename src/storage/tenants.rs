@@ -119,6 +119,17 @@ pub async fn find(connection: &mut Connection, id: TenantId) -> Result<Option<St
     row.as_ref().map(read).transpose()
 }
 
+/// Gives a tenant's name.
+///
+/// # Errors
+/// What the database says.
+pub async fn name_of(connection: &mut Connection, id: TenantId) -> Result<Option<String>, StorageError> {
+    let row = connection
+        .query_opt("SELECT name FROM tenants WHERE id = $1", &[&id.0])
+        .await?;
+    row.map(|row| Ok(row.try_get(0)?)).transpose()
+}
+
 /// Lists tenants, newest first, those older than `before`; those in quarantine only, if asked.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use malote::trial::{Installation, PlanChoice, Tenant};
 use serde_json::{Value, json};
 use simulator::config::Config;
 
-use crate::support::start;
+use crate::support::{SOON, start};
 
 const SMALL: PlanChoice = PlanChoice {
     allowance_units: 1_000,
@@ -142,4 +142,84 @@ async fn a_downgrade_waits_for_the_end_of_the_period_and_can_be_cancelled() {
         "nothing is to come any more"
     );
     installation.stop().await.unwrap();
+}
+
+/// Runs a command of the installation; gives its exit code and what it said.
+fn run(installation: &Installation, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = installation.command(arguments).output().expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_booked_is_what_meta_says_it_charged_and_can_be_followed_there() {
+    let installation = start("charged", Config::for_tests(), &[]).await;
+    let tenant = Tenant::create(&installation, "charged", SMALL, 80)
+        .await
+        .expect("a tenant");
+    let campaign = tenant
+        .launch_to("charged", 45_000_000, 30)
+        .await
+        .expect("launched");
+    tenant.finished(&campaign, SOON).await.expect("finished");
+    installation.settle(SOON).await.expect("settled");
+
+    let with_meta = ["billing", "reconcile", "--meta", "--unsettled-days", "0"];
+    let (code, said) = run(&installation, &with_meta);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("30 messages that Meta charged: 0 findings"),
+        "{said}"
+    );
+
+    let page = tenant
+        .api
+        .get(&format!("/v1/messages?campaign_id={campaign}"))
+        .await
+        .expect("messages");
+    let message = page["items"][0]["id"].as_str().expect("an id");
+    let story = tenant
+        .api
+        .get(&format!("/v1/messages/{message}"))
+        .await
+        .expect("a message");
+    let billing = json!({"settlement": "captured", "units": 1, "cost": "0.00", "currency": "EUR"});
+    assert_eq!(story["billing"], billing, "{story}");
+    let exported = tenant
+        .api
+        .get_text("/v1/ledger/export?period=1&format=ndjson")
+        .await
+        .expect("rows");
+    assert_eq!(exported.lines().count(), 60, "30 reservations and 30 captures");
+    let proven = |line: &&str| line.contains(message) && line.contains("\"pricing_type\":\"regular\"");
+    assert_eq!(exported.lines().filter(proven).count(), 1, "{exported}");
+    let id = tenant.id.to_string();
+    let (code, said) = run(
+        &installation,
+        &["billing", "invoice", "--tenant", &id, "--format", "html"],
+    );
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("99.00 EUR") && said.contains("figures may still change"),
+        "{said}"
+    );
+
+    let owner = Database::connect(&installation.config().database, Role::MigrationAdmin)
+        .await
+        .expect("the owner");
+    let forget = "ALTER TABLE ledger DISABLE TRIGGER USER;
+        DELETE FROM ledger WHERE seq = (SELECT max(seq) FROM ledger WHERE kind = 'capture');
+        ALTER TABLE ledger ENABLE TRIGGER USER";
+    owner
+        .get()
+        .await
+        .expect("a connection")
+        .run_script(forget)
+        .await
+        .expect("forgotten");
+    drop(owner);
+    let (code, said) = run(&installation, &with_meta);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("29 are captured, and Meta charged 30"), "{said}");
+    installation.stop().await.expect("a clean end");
 }

@@ -17,12 +17,12 @@ use crate::scratch::ScratchDatabase;
 const ATTEMPTS: i64 = 20;
 
 /// A tenant's books of a period that ended a week ago, in a database of their own.
-struct Books {
+pub(crate) struct Books {
     scratch: ScratchDatabase,
-    owner: tokio_postgres::Client,
-    auditor: Database,
-    system: Database,
-    tenant: TenantId,
+    pub(crate) owner: tokio_postgres::Client,
+    pub(crate) auditor: Database,
+    pub(crate) system: Database,
+    pub(crate) tenant: TenantId,
 }
 
 const TENANT: &str = "
@@ -38,7 +38,7 @@ const TENANT: &str = "
     INSERT INTO pool_counters (tenant_id, period, segment, pool, category, captured) VALUES ('{tenant}', 1, 1, 'units', 'utility', 20);";
 
 impl Books {
-    async fn open(name: &str) -> Self {
+    pub(crate) async fn open(name: &str) -> Self {
         let scratch = ScratchDatabase::migrated(name).await;
         let owner = scratch.client(Role::MigrationAdmin).await;
         owner.batch_execute("SET search_path = app").await.expect("ours");
@@ -57,7 +57,7 @@ impl Books {
     }
 
     /// Throws the database away. The auditor leaves it first: whoever throws away may not throw her out.
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         drop((self.auditor, self.system, self.owner));
         self.scratch.discard().await;
     }
@@ -154,7 +154,7 @@ impl Books {
     }
 
     /// Does what only the owner of the database can: the triggers stand in everybody else's way.
-    async fn tamper(&self, script: &str) {
+    pub(crate) async fn tamper(&self, script: &str) {
         let script = script.replace("{tenant}", &self.tenant.to_string());
         let all = format!(
             "ALTER TABLE ledger DISABLE TRIGGER USER; {script}; ALTER TABLE ledger ENABLE TRIGGER USER"
@@ -162,7 +162,7 @@ impl Books {
         self.owner.batch_execute(&all).await.expect("tampered");
     }
 
-    async fn verify(&self, exported: &Anchored) -> Vec<String> {
+    pub(crate) async fn verify(&self, exported: &Anchored) -> Vec<String> {
         told(
             &audit::verify(&self.auditor, Some(self.tenant), exported)
                 .await
@@ -170,7 +170,7 @@ impl Books {
         )
     }
 
-    async fn reconcile(&self, sample: Option<Sample>) -> Vec<String> {
+    pub(crate) async fn reconcile(&self, sample: Option<Sample>) -> Vec<String> {
         told(&reconcile(&self.auditor, None, sample).await.expect("an answer"))
     }
 }

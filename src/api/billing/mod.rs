@@ -1,6 +1,7 @@
 //! `/v1/usage`, `/v1/invoices`, `/v1/ledger`, `/v1/plan`: what a tenant used, what it costs, the rows that prove it, what another
 //! plan would cost.
 
+pub(super) mod export;
 pub(super) mod invoices;
 pub(super) mod ledger;
 pub(super) mod preview;
@@ -35,19 +36,29 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .and(with.clone())
         .then(|tenant, query, context| async move { finish(invoices::list(context, tenant, query).await) })
         .boxed();
-    let invoice = warp::path!("v1" / "invoices" / Uuid)
-        .and(warp::get())
-        .and(tenant(context, Scope::Billing))
-        .and(no_query())
-        .and(with.clone())
-        .then(|id, tenant, context| async move { finish(invoices::read(context, tenant, id).await) })
-        .boxed();
+    let invoice =
+        warp::path!("v1" / "invoices" / Uuid)
+            .and(warp::get())
+            .and(tenant(context, Scope::Billing))
+            .and(query())
+            .and(with.clone())
+            .then(|id, tenant, query, context| async move {
+                finish(invoices::read(context, tenant, id, query).await)
+            })
+            .boxed();
     let ledger = warp::path!("v1" / "ledger")
         .and(warp::get())
         .and(tenant(context, Scope::Billing))
         .and(query())
         .and(with.clone())
         .then(|tenant, query, context| async move { finish(ledger::list(context, tenant, query).await) })
+        .boxed();
+    let export = warp::path!("v1" / "ledger" / "export")
+        .and(warp::get())
+        .and(tenant(context, Scope::Billing))
+        .and(query())
+        .and(with.clone())
+        .then(|tenant, query, context| async move { finish(export::export(context, tenant, query).await) })
         .boxed();
     let preview = warp::path!("v1" / "plan" / "preview")
         .and(warp::post())
@@ -65,5 +76,11 @@ pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
         .boxed();
     let some = usage.or(invoices).unify().or(invoice).unify();
     let plan = preview.or(cancel).unify();
-    some.or(ledger).unify().or(plan).unify().boxed()
+    some.or(ledger)
+        .unify()
+        .or(export)
+        .unify()
+        .or(plan)
+        .unify()
+        .boxed()
 }

@@ -2,6 +2,7 @@
 
 use domain::ids::{CampaignId, MessageId, SenderId, TenantId};
 use domain::message::MessageState;
+use domain::money::Micros;
 use domain::recipient::Recipient;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::api::campaigns::checked_category;
 use crate::api::refused::{Refused, end};
 use crate::content::{SingleBody, single_body};
 use crate::storage::messages::{self, Happening, Message, MessageFilter, NewMessage};
-use crate::storage::{Database, Transaction};
+use crate::storage::{Database, StorageError, Transaction, reports};
 
 /// A single message to send.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -197,6 +198,21 @@ pub struct MessageStory {
     pub message: MessageView,
     /// What happened, oldest first.
     pub timeline: Vec<HappeningView>,
+    /// What it takes from the plan, and costs.
+    pub billing: BillingView,
+}
+
+/// What a message takes from the plan, all of its attempts together.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BillingView {
+    /// `reserved`, `captured` (Meta bills it), `free` (Meta does not), `voided` (given back); null while nothing was reserved.
+    pub settlement: Option<String>,
+    /// Units that were used.
+    pub units: i64,
+    /// What these cost: nothing while the allowance covers them, else the plan's price, exactly. The invoice decides.
+    pub cost: String,
+    /// ISO 4217; null while the tenant never had a period.
+    pub currency: Option<String>,
 }
 
 /// Something that happened to a message.
@@ -283,9 +299,26 @@ async fn story(
         reason: None,
         event_id: None,
     };
+    let billing = billing(transaction, tenant, &found).await?;
     let later = happenings.into_iter().map(HappeningView::from);
     Ok(MessageStory {
         message: found.into(),
         timeline: std::iter::once(stored).chain(later).collect(),
+        billing,
+    })
+}
+
+async fn billing(
+    transaction: &mut Transaction,
+    tenant: TenantId,
+    message: &Message,
+) -> Result<BillingView, StorageError> {
+    let prices = reports::prices(transaction, tenant, message.created_at).await?;
+    let row = reports::one(transaction, tenant, message.id, &prices).await?;
+    Ok(BillingView {
+        units: row.as_ref().map_or(0, |row| row.units),
+        cost: row.as_ref().map_or(Micros(0), |row| row.cost).to_string(),
+        settlement: row.and_then(|row| row.settlement),
+        currency: prices.last().map(|price| price.currency.clone()),
     })
 }

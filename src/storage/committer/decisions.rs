@@ -351,6 +351,6 @@ async fn try_take_over(
 }
 
 /// Cuts a time to what PostgreSQL keeps of it, since the ledger's hashes cover it.
-fn to_microseconds(time: Timestamp) -> Timestamp {
+pub(super) fn to_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

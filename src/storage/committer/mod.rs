@@ -9,6 +9,7 @@ mod claims;
 pub mod closing;
 mod decisions;
 mod events;
+pub mod expiry;
 mod outcomes;
 mod period;
 mod portfolio;

@@ -1,12 +1,14 @@
 //! Reconciliation: a second opinion on the books, written in SQL and sharing nothing with the code that keeps them.
 
+mod sampling;
+
 use domain::ids::TenantId;
 use domain::invariants::Invariant;
 use jiff::Timestamp;
-use uuid::Uuid;
 
+pub use self::sampling::{SAMPLE_USUAL, Sample, size_for};
 use super::audit::{Finding, Report};
-use super::{Connection, Database, StorageError};
+use super::{Database, StorageError};
 
 /// The counters by a fold of the ledger that knows nothing of the program's.
 pub const COUNTERS: Invariant = Invariant {
@@ -147,15 +149,6 @@ const SUMS: Check = Check(
     ),
 );
 
-/// A sample of attempts, drawn so that the same seed draws the same ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// What it is drawn by.
-    pub seed: i64,
-    /// How many.
-    pub size: i64,
-}
-
 /// Reconciles all books, or those of one tenant, or a sample of attempts. It only reads; the server may be at work.
 ///
 /// # Errors
@@ -174,11 +167,14 @@ pub async fn reconcile(
         )
         .await?;
     let tenant = only.map(|tenant| tenant.0);
+    let mut report = Report::default();
     let attempts = match sample {
-        Some(sample) => Some(drawn(&mut snapshot, tenant, sample).await?),
+        Some(sample) => {
+            (report.attempts, report.strata) = sampling::draw(&mut snapshot, tenant, sample).await?;
+            Some(report.attempts.clone())
+        }
         None => None,
     };
-    let mut report = Report::default();
     let counted = snapshot
         .query_one(
             "SELECT count(DISTINCT tenant_id), count(*) FROM ledger WHERE ($1::uuid IS NULL OR tenant_id = $1)
@@ -201,24 +197,6 @@ pub async fn reconcile(
     snapshot.rollback().await?;
     Ok(report)
 }
-
-async fn drawn(
-    snapshot: &mut Connection,
-    tenant: Option<Uuid>,
-    sample: Sample,
-) -> Result<Vec<Uuid>, StorageError> {
-    let rows = snapshot
-        .query(
-            "SELECT attempt_id FROM ledger WHERE kind = 'reserve' AND ($1::uuid IS NULL OR tenant_id = $1)
-             ORDER BY hashtextextended(attempt_id::text, $2) LIMIT $3",
-            &[&tenant, &sample.seed, &sample.size],
-        )
-        .await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-}
-
-/// Gives how many attempts must be looked at to find, with a confidence of 95 %, faults that touch one in a hundred: ln(1 - c) / ln(1 - p).
-pub const SAMPLE_USUAL: i64 = 299;
 
 /// Gives a seed that nobody chose.
 pub fn any_seed() -> i64 {

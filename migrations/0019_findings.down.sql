@@ -1,0 +1,2 @@
+DROP TABLE book_findings;
+DROP TABLE book_checks;
