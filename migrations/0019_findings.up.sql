@@ -32,6 +32,9 @@ COMMENT ON COLUMN book_findings.state IS 'open; explained by somebody, in the no
 CREATE INDEX book_findings_open ON book_findings (job) WHERE state <> 'gone';
 
 ALTER TABLE book_findings ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_rows ON book_findings TO app_rw
+    USING (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid);
 CREATE POLICY all_rows ON book_findings TO app_system USING (true) WITH CHECK (true);
 CREATE POLICY audit_rows ON book_findings FOR SELECT TO readonly_audit USING (true);
 REVOKE ALL ON book_checks, book_findings FROM app_rw;

@@ -168,7 +168,7 @@ impl Writer {
     }
 
     fn remember(&mut self, number: usize, attempt: Uuid) {
-        if number % REMEMBERED_EVERY == 0 && self.captured.len() < REMEMBERED {
+        if number.is_multiple_of(REMEMBERED_EVERY) && self.captured.len() < REMEMBERED {
             self.captured.push(attempt);
         }
     }

@@ -130,7 +130,8 @@ BILLING = ("billing", "billing", "Is what happens settled in the books without d
         lines("Age of the last run", "More than twice a job's time means that a run was missed.", "s", (f"max by (task) (malote_billing_job_age_seconds{{{N}}})", "{{task}}")),
         lines("Jobs", "Runs that ended, and those that a dependency failed.", "ops", (rate("malote_billing_job_runs_total", "task"), "{{task}}"),
               (rate("malote_billing_job_failures_total", "task"), "{{task}} failed")),
-        lines("Periods closed", "Each gets its invoice in the same transaction.", "ops", (f"sum(rate(malote_billing_closed_periods_total{{{N}}}[$__rate_interval]))", "periods")),
+        lines("Periods closed, old holds given back", "Each period gets its invoice in the same transaction.", "ops", (f"sum(rate(malote_billing_closed_periods_total{{{N}}}[$__rate_interval]))", "periods"),
+              (f"sum(rate(malote_billing_expired_holds_total{{{N}}}[$__rate_interval]))", "old holds given back")),
     ]),
 ])
 DEPENDENCIES = ("dependencies", "dependencies", "Are RabbitMQ, PostgreSQL and Redis well?", [
