@@ -16,6 +16,7 @@ pub mod meta;
 pub mod planner;
 pub mod relay;
 mod signals;
+mod spreadsheet;
 pub mod statements;
 pub mod storage;
 pub mod telemetry;

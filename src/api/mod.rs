@@ -15,6 +15,7 @@ mod context;
 mod contract;
 mod dead_letters;
 mod docs;
+mod download;
 pub(crate) mod error;
 mod guard;
 mod health;

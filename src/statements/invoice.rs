@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::harmless;
+use crate::spreadsheet::harmless;
 use crate::storage::StorageError;
 use crate::storage::booked::OpenPeriod;
 use crate::storage::invoices::{LineShape, StoredInvoice};

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use domain::ids::TenantId;
 
-use super::harmless;
+use crate::spreadsheet::harmless;
 use crate::storage::ledger_lines::{self, LedgerLine};
 use crate::storage::{Connection, StorageError};
 

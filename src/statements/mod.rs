@@ -20,15 +20,6 @@ fn by_name<T: Copy>(name: &str, forms: &[(&str, T)], known: &'static str) -> Res
     form.map(|(_, form)| *form).ok_or(UnknownForm(known))
 }
 
-/// Keeps a spreadsheet from taking a text for a formula: an apostrophe goes before it.
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
 impl FromStr for InvoiceForm {
     type Err = UnknownForm;
 

@@ -1,22 +1,15 @@
 //! `GET /v1/ledger/export`: all rows of a period with what proves each, streamed.
 
-use bytes::Bytes;
 use domain::ids::TenantId;
-use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use utoipa::IntoParams;
-use warp::Reply as _;
-use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 
 use crate::api::context::Context;
+use crate::api::download::{Pages, download};
 use crate::api::error::ApiError;
 use crate::api::reply::Answer;
 use crate::statements::{LedgerForm, LedgerPages};
 use crate::storage::{Database, StorageError, ledger_lines};
-
-/// Pages that wait for a slow reader: the memory that an export takes.
-const PAGES_WAITING: usize = 2;
 
 /// Which period, and in which form.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,28 +36,10 @@ pub(in crate::api) async fn export(context: Context, tenant: TenantId, query: Ex
     if !is_there {
         return Err(ApiError::not_found("period"));
     }
-    let (pages, mut receiver) = mpsc::channel(PAGES_WAITING);
     let (database, rows) = (context.app_rw, LedgerPages::new(tenant, query.period, form));
-    tokio::spawn(async move {
-        if let Err(error) = write_pages(&database, tenant, rows, &pages).await {
-            tracing::warn!(tenant.id = %tenant, %error, "an export of the ledger broke off");
-            // The reader sees that it is not whole: the connection breaks.
-            let _ = pages.send(Err(std::io::Error::other(error))).await;
-        }
-    });
-    let body = stream::poll_fn(move |context| receiver.poll_recv(context));
-    let mut response = warp::reply::stream(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
-    let name = format!(
-        "attachment; filename=\"ledger-{}.{}\"",
-        query.period,
-        form.ending()
-    );
-    if let Ok(name) = HeaderValue::from_str(&name) {
-        headers.insert(CONTENT_DISPOSITION, name);
-    }
-    Ok(response)
+    let name = format!("ledger-{}.{}", query.period, form.ending());
+    let write = |pages| async move { write_pages(&database, tenant, rows, &pages).await };
+    Ok(download(tenant, name, form.media_type(), write))
 }
 
 /// Writes a page at a time, each read in a transaction of its own: rows never change. Ends when the reader has gone.
@@ -72,7 +47,7 @@ async fn write_pages(
     database: &Database,
     tenant: TenantId,
     mut rows: LedgerPages,
-    pages: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+    pages: &Pages,
 ) -> Result<(), StorageError> {
     loop {
         let mut transaction = database.begin_for(tenant).await?;

@@ -5,27 +5,23 @@ use domain::causes::cause;
 use domain::ids::{CampaignId, TenantId};
 use domain::message::MessageState;
 use domain::money::Micros;
-use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderValue;
-use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use warp::reply::{Reply as _, Response};
+use warp::reply::Response;
 
 use super::commands::{found, stored};
 use crate::api::authentication::{Scope, tenant};
 use crate::api::context::Context;
+use crate::api::download::{Pages, download};
 use crate::api::refused::{Refused, end};
 use crate::api::reply::{self, Answer, finish};
+use crate::spreadsheet::harmless;
 use crate::storage::reports::{self, FailureGroup, PeriodPrice, ReportRow};
 use crate::storage::{Database, StorageError};
 
-/// Pages of a report that wait for a slow reader: the memory that a report takes.
-const PAGES_WAITING: usize = 2;
 const HEADER: [&str; 16] = [
     "recipient",
     "message_id",
@@ -186,27 +182,10 @@ pub(in crate::api) async fn report(context: Context, tenant: TenantId, id: Uuid)
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let prices = reports::prices(&mut transaction, tenant, campaign.created_at).await?;
     transaction.commit().await?;
-    let (pages, mut receiver) = mpsc::channel(PAGES_WAITING);
-    let database = context.app_rw.clone();
-    tokio::spawn(async move {
-        if let Err(error) = write_pages(&database, tenant, campaign.id, &prices, &pages).await {
-            tracing::warn!(campaign.id = %campaign.id, %error, "a report broke off");
-            // The reader sees that it is not whole: the connection breaks.
-            let _ = pages.send(Err(std::io::Error::other(error))).await;
-        }
-    });
-    let body = stream::poll_fn(move |context| receiver.poll_recv(context));
-    let mut response = warp::reply::stream(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    let name = format!("attachment; filename=\"campaign-{}.csv\"", campaign.id);
-    if let Ok(name) = HeaderValue::from_str(&name) {
-        headers.insert(CONTENT_DISPOSITION, name);
-    }
-    Ok(response)
+    let (database, name) = (context.app_rw, format!("campaign-{}.csv", campaign.id));
+    let write = |pages| async move { write_pages(&database, tenant, campaign.id, &prices, &pages).await };
+    Ok(download(tenant, name, "text/csv; charset=utf-8", write))
 }
-
-type Pages = mpsc::Sender<Result<Bytes, std::io::Error>>;
 
 /// Reads and writes a page at a time, each in a transaction of its own; ends when the reader has gone.
 async fn write_pages(
@@ -280,18 +259,6 @@ fn decimal(amount: Micros) -> String {
     let sign = if amount.0 < 0 { "-" } else { "" };
     let micros = amount.0.unsigned_abs();
     format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-}
-
-/// Keeps a spreadsheet from taking a text for a formula: an apostrophe goes before it. A phone number is none and stays as it is.
-fn harmless(text: &str) -> String {
-    let is_phone = text
-        .strip_prefix('+')
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_phone {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
 }
 
 #[cfg(test)]
