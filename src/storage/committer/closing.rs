@@ -16,6 +16,7 @@ use domain::rating::{PeriodUse, Segment};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::chain::{self, Chain};
 use super::period::open_periods;
 use crate::storage::invoices;
 use crate::storage::plans;
@@ -56,13 +57,7 @@ pub async fn close_due(database: &Database, grace: Duration) -> Result<usize, St
 
 async fn close_next(database: &Database, tenant: TenantId, grace: f64) -> Result<bool, StorageError> {
     let mut transaction = database.begin().await?;
-    let head = transaction
-        .query_opt(
-            "SELECT epoch, seq, head_hash FROM billing_head WHERE tenant_id = $1 FOR UPDATE",
-            &[&tenant.0],
-        )
-        .await?;
-    let Some(head) = head else {
+    let Some(mut chain) = chain::lock(&mut transaction, tenant).await? else {
         transaction.rollback().await?;
         return Ok(false);
     };
@@ -74,18 +69,13 @@ async fn close_next(database: &Database, tenant: TenantId, grace: f64) -> Result
         return Ok(false);
     };
     let number: i32 = due.try_get(0)?;
-    let hash: &[u8] = head.try_get(2)?;
-    let before = (
-        head.try_get::<_, i64>(1)?,
-        hash.try_into().map_err(StorageError::nonsense)?,
-    );
-    let cut = cut_off(&mut transaction, (tenant, number), head.try_get(0)?, before, now).await?;
-    let invoice = draw(&mut transaction, tenant, number, cut).await?;
+    cut_off(&mut transaction, &mut chain, number, now).await?;
+    let invoice = draw(&mut transaction, tenant, number, (chain.seq, chain.hash)).await?;
     invoices::insert(&mut transaction, InvoiceId(Uuid::now_v7()), tenant, &invoice).await?;
     transaction
         .execute(
             "UPDATE billing_periods SET state = 'invoiced', cut_seq = $3, cut_hash = $4 WHERE tenant_id = $1 AND number = $2",
-            &[&tenant.0, &number, &cut.0, &cut.1.as_slice()],
+            &[&tenant.0, &number, &chain.seq, &chain.hash.as_slice()],
         )
         .await?;
     transaction.commit().await?;
@@ -99,15 +89,14 @@ const CUT: &str = "INSERT INTO ledger (tenant_id, seq, kind, period, segment, po
 /// Writes the row that cuts the period off.
 async fn cut_off(
     connection: &mut Connection,
-    (tenant, period): (TenantId, i32),
-    epoch: i64,
-    (seq, hash): (i64, ChainHash),
+    chain: &mut Chain,
+    period: i32,
     now: Timestamp,
-) -> Result<(i64, ChainHash), StorageError> {
+) -> Result<(), StorageError> {
     let at = Timestamp::from_microsecond(now.as_microsecond()).map_err(StorageError::nonsense)?;
     let row = LedgerRow {
-        tenant,
-        seq: seq + 1,
+        tenant: chain.tenant,
+        seq: chain.seq + 1,
         kind: LedgerKind::Close,
         attempt: None,
         period,
@@ -120,32 +109,26 @@ async fn cut_off(
         micros: 0,
         currency: String::new(),
         evidence: None,
-        epoch,
+        epoch: chain.epoch.0,
         at_us: at.as_microsecond(),
     };
-    let cut = (row.seq, hash_row(&hash, &row));
+    (chain.hash, chain.seq) = (hash_row(&chain.hash, &row), row.seq);
     let print = fingerprint(&row);
     connection
         .execute(
             CUT,
             &[
-                &tenant.0,
-                &cut.0,
+                &row.tenant.0,
+                &row.seq,
                 &period,
                 &print.as_slice(),
-                &epoch,
+                &row.epoch,
                 &at,
-                &cut.1.as_slice(),
+                &chain.hash.as_slice(),
             ],
         )
         .await?;
-    connection
-        .execute(
-            "UPDATE billing_head SET seq = $2, head_hash = $3 WHERE tenant_id = $1",
-            &[&tenant.0, &cut.0, &cut.1.as_slice()],
-        )
-        .await?;
-    Ok(cut)
+    chain::store(connection, &[chain]).await
 }
 
 const ENDED: &str = "SELECT number, starts_at, ends_at FROM billing_periods

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use actors::ports::{BillingHead, Claimed, CommitError, Committed, TenantCommit};
-use domain::audit_chain::ChainHash;
 use domain::ids::{AttemptId, CampaignId, SenderId, TenantId};
 use domain::ledger::Entry;
 use domain::partition::Epoch;
@@ -12,9 +11,10 @@ use domain::unknown::SettledBy;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::chain::{self, Chain};
 use super::period::{Booking, OpenPeriod, open_periods};
 use super::portfolio::Limited;
-use super::rows::{Chain, NewRows};
+use super::rows::NewRows;
 use super::templates::Templates;
 use super::{claims, events};
 use crate::storage::count_changes::{CountChanges, Writer};
@@ -109,7 +109,7 @@ async fn try_commit(
     let mut transaction = database.begin().await?;
     let now = to_microseconds(Timestamp::now());
     let tenants: Vec<Uuid> = work.iter().map(|one| one.tenant.0).collect();
-    let heads = lock_heads(&mut transaction, &tenants).await?;
+    let heads = chain::lock_all(&mut transaction, &tenants).await?;
     let periods = open_periods(
         &mut transaction,
         &heads.keys().map(|tenant| tenant.0).collect::<Vec<_>>(),
@@ -213,40 +213,9 @@ fn committed(share: Share<'_>) -> Committed {
     }
 }
 
-struct Head {
-    epoch: Epoch,
-    seq: i64,
-    hash: ChainHash,
-}
-
-/// The fence: whoever holds these rows decides; a later owner waits here, an earlier one finds its epoch gone.
-async fn lock_heads(
-    transaction: &mut Transaction,
-    tenants: &[Uuid],
-) -> Result<HashMap<TenantId, Head>, StorageError> {
-    let rows = transaction
-        .query(
-            "SELECT tenant_id, epoch, seq, head_hash FROM billing_head WHERE tenant_id = ANY($1)
-             ORDER BY tenant_id FOR UPDATE",
-            &[&tenants],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let hash: &[u8] = row.try_get(3)?;
-            let head = Head {
-                epoch: Epoch(row.try_get(1)?),
-                seq: row.try_get(2)?,
-                hash: hash.try_into().map_err(StorageError::nonsense)?,
-            };
-            Ok((TenantId(row.try_get(0)?), head))
-        })
-        .collect()
-}
-
 fn verdict<'a>(
     work: &'a TenantCommit,
-    heads: &HashMap<TenantId, Head>,
+    heads: &HashMap<TenantId, Chain>,
     periods: &HashMap<TenantId, OpenPeriod>,
 ) -> Result<Share<'a>, CommitError> {
     let (Some(head), Some(period)) = (heads.get(&work.tenant), periods.get(&work.tenant)) else {
@@ -271,12 +240,7 @@ fn verdict<'a>(
         held: BTreeMap::new(),
         settled: BTreeMap::new(),
         blocked: BTreeSet::new(),
-        chain: Chain {
-            tenant: work.tenant,
-            epoch: head.epoch,
-            seq: head.seq,
-            hash: head.hash,
-        },
+        chain: head.clone(),
     })
 }
 
@@ -289,21 +253,7 @@ async fn move_heads(
         .filter(|share| share.chain.seq != share.work.expected_seq)
         .map(|share| &share.chain)
         .collect();
-    if moved.is_empty() {
-        return Ok(());
-    }
-    let tenants: Vec<Uuid> = moved.iter().map(|chain| chain.tenant.0).collect();
-    let seqs: Vec<i64> = moved.iter().map(|chain| chain.seq).collect();
-    let hashes: Vec<&[u8]> = moved.iter().map(|chain| chain.hash.as_slice()).collect();
-    transaction
-        .execute(
-            "UPDATE billing_head h SET seq = w.seq, head_hash = w.hash
-             FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS w (tenant_id, seq, hash)
-             WHERE h.tenant_id = w.tenant_id",
-            &[&tenants, &seqs, &hashes],
-        )
-        .await?;
-    Ok(())
+    chain::store(transaction, &moved).await
 }
 
 /// Raises a tenant's epoch and reads its head. Waits for the old owner's open transaction.
@@ -327,8 +277,7 @@ async fn try_take_over(
     epoch: Epoch,
 ) -> Result<Result<BillingHead, CommitError>, StorageError> {
     let mut transaction = database.begin().await?;
-    let mut heads = lock_heads(&mut transaction, &[tenant.0]).await?;
-    let Some(head) = heads.remove(&tenant) else {
+    let Some(head) = chain::lock(&mut transaction, tenant).await? else {
         transaction.rollback().await?;
         return Ok(Err(CommitError::Broken(format!("tenant {tenant} has no ledger"))));
     };

@@ -314,14 +314,7 @@ async fn settled(
     for row in transaction.query(SETTLED, &[&tenants, &attempts]).await? {
         let tenant = TenantId(row.try_get("tenant_id")?);
         let kind: LedgerKind = named(&row, "kind")?;
-        let booking = Booking {
-            tenant,
-            period: row.try_get("period")?,
-            segment: row.try_get("segment")?,
-            pool: row.try_get("pool")?,
-            category: row.try_get("category")?,
-            currency: row.try_get("currency")?,
-        };
+        let booking = Booking::read(tenant, &row)?;
         let reached = Settlement::of([kind]);
         found
             .entry((tenant, AttemptId(row.try_get("attempt_id")?)))

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use domain::ids::{AttemptId, TenantId};
 use domain::ledger::{Fact, Settlement, settle};
-use domain::partition::Epoch;
 use jiff::Timestamp;
 use tokio_postgres::Row;
-use uuid::Uuid;
 
+use super::chain;
 use super::decisions::to_microseconds;
 use super::period::Booking;
-use super::rows::{Chain, NewRows};
-use crate::storage::{Database, StorageError, Transaction};
+use super::rows::NewRows;
+use crate::storage::{Database, StorageError};
 
 /// Holds that one transaction lets go.
 const AT_ONCE: i64 = 1_000;
@@ -22,7 +21,6 @@ const AT_ONCE: i64 = 1_000;
 const TENANTS: &str =
     "SELECT DISTINCT c.tenant_id FROM pool_counters c JOIN billing_periods p ON (p.tenant_id, p.number) = (c.tenant_id, c.period)
     WHERE c.held > 0 AND p.starts_at < now() - $1 * interval '1 second' ORDER BY c.tenant_id";
-const HEAD: &str = "SELECT epoch, seq, head_hash FROM billing_head WHERE tenant_id = $1 FOR UPDATE";
 /// Time alone never decides about a message of which it is unknown whether it left: somebody does, or evidence.
 const SILENT: &str = "SELECT l.attempt_id, l.period, l.segment, l.pool, l.category, l.currency FROM ledger l
     WHERE l.tenant_id = $1 AND l.kind = 'reserve' AND l.at < now() - $2 * interval '1 second'
@@ -32,7 +30,6 @@ const SILENT: &str = "SELECT l.attempt_id, l.period, l.segment, l.pool, l.catego
             AND m.state IN ('sending', 'unknown'))
         AND NOT EXISTS (SELECT FROM events e WHERE e.tenant_id = $1 AND e.attempt_id = l.attempt_id AND e.applied_at IS NULL)
     ORDER BY l.seq LIMIT $3";
-const MOVE: &str = "UPDATE billing_head SET seq = $2, head_hash = $3 WHERE tenant_id = $1";
 
 /// Gives back what has been reserved for so long without news, and tells how many units that were.
 ///
@@ -57,7 +54,7 @@ pub async fn expire_holds(database: &Database, after: Duration) -> Result<usize,
 
 async fn expire_some(database: &Database, tenant: TenantId, after: f64) -> Result<usize, StorageError> {
     let mut transaction = database.begin().await?;
-    let Some(mut chain) = lock(&mut transaction, tenant).await? else {
+    let Some(mut chain) = chain::lock(&mut transaction, tenant).await? else {
         transaction.rollback().await?;
         return Ok(0);
     };
@@ -73,35 +70,11 @@ async fn expire_some(database: &Database, tenant: TenantId, after: f64) -> Resul
         rows.add(&mut chain, (&booking, &booking), attempt, entry, None, now);
     }
     rows.write(&mut transaction, now).await?;
-    transaction
-        .execute(MOVE, &[&tenant.0, &chain.seq, &chain.hash.as_slice()])
-        .await?;
+    chain::store(&mut transaction, &[&chain]).await?;
     transaction.commit().await?;
     Ok(silent.len())
 }
 
-async fn lock(transaction: &mut Transaction, tenant: TenantId) -> Result<Option<Chain>, StorageError> {
-    let head = transaction.query_opt(HEAD, &[&tenant.0]).await?;
-    let chain = head.map(|row| {
-        let hash: &[u8] = row.try_get(2)?;
-        Ok(Chain {
-            tenant,
-            epoch: Epoch(row.try_get(0)?),
-            seq: row.try_get(1)?,
-            hash: hash.try_into().map_err(StorageError::nonsense)?,
-        })
-    });
-    chain.transpose()
-}
-
 fn held(tenant: TenantId, row: &Row) -> Result<(AttemptId, Booking), StorageError> {
-    let booking = Booking {
-        tenant,
-        period: row.try_get("period")?,
-        segment: row.try_get("segment")?,
-        pool: row.try_get("pool")?,
-        category: row.try_get("category")?,
-        currency: row.try_get("currency")?,
-    };
-    Ok((AttemptId(row.try_get::<_, Uuid>("attempt_id")?), booking))
+    Ok((AttemptId(row.try_get("attempt_id")?), Booking::read(tenant, row)?))
 }

@@ -5,6 +5,7 @@
 //! is a fact. Works as `app_system`, since one transaction serves many tenants.
 
 mod batch;
+mod chain;
 mod claims;
 pub mod closing;
 mod decisions;

@@ -8,6 +8,7 @@ use domain::category::Category;
 use domain::ids::{PlanId, TenantId};
 use domain::plan::{reached, reservable};
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::storage::booked::{self, OpenPeriod as Booked, Standing};
@@ -216,6 +217,18 @@ pub(super) struct Booking {
 }
 
 impl Booking {
+    /// Reads it from a row of the ledger.
+    pub(super) fn read(tenant: TenantId, row: &Row) -> Result<Self, StorageError> {
+        Ok(Self {
+            tenant,
+            period: row.try_get("period")?,
+            segment: row.try_get("segment")?,
+            pool: row.try_get("pool")?,
+            category: row.try_get("category")?,
+            currency: row.try_get("currency")?,
+        })
+    }
+
     /// Gives where a new attempt is booked.
     pub(super) fn now(
         tenant: TenantId,

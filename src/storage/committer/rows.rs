@@ -3,23 +3,14 @@
 use std::collections::BTreeMap;
 
 use domain::audit_chain::{ChainHash, LedgerRow, fingerprint, hash_row};
-use domain::ids::{AttemptId, TenantId};
+use domain::ids::AttemptId;
 use domain::ledger::{CounterChange, Entry};
-use domain::partition::Epoch;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::chain::Chain;
 use super::period::Booking;
 use crate::storage::{Connection, StorageError};
-
-/// A tenant's ledger within the transaction: where its chain stands.
-#[derive(Clone, Debug)]
-pub(super) struct Chain {
-    pub(super) tenant: TenantId,
-    pub(super) epoch: Epoch,
-    pub(super) seq: i64,
-    pub(super) hash: ChainHash,
-}
 
 /// Rows to be written.
 #[derive(Default)]
