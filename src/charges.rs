@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use domain::ids::TenantId;
 use domain::invariants::Invariant;
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 
@@ -46,7 +45,7 @@ impl Span {
     }
 }
 
-/// Compares a week, up to the youngest days. An account about which Meta does not answer is left out, and named in the log.
+/// Compares a week, up to the youngest days. An account about which Meta does not answer is left out, and named in the report.
 ///
 /// # Errors
 /// What the database says.
@@ -77,14 +76,13 @@ pub async fn compare(
                 report.tenants += 1;
                 report.rows += charged.iter().map(|one| one.messages).sum::<i64>();
             }
-            Err(error) => no_answer(account.tenant, &account.waba_id, &error),
+            Err(error) => report.unanswered.push(format!(
+                "account {} of tenant {}: {error}",
+                account.waba_id, account.tenant
+            )),
         }
     }
     Ok(report)
-}
-
-fn no_answer(tenant: TenantId, waba_id: &str, error: &str) {
-    tracing::warn!(tenant.id = %tenant, waba_id, error, "Meta does not tell what it charged an account; it is not compared");
 }
 
 async fn ask(

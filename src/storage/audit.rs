@@ -45,6 +45,8 @@ pub struct Report {
     pub attempts: Vec<Uuid>,
     /// How many of them were drawn of all, and of each kind besides.
     pub strata: BTreeMap<String, usize>,
+    /// Accounts that were not compared with Meta's figures, because Meta gave none, and why.
+    pub unanswered: Vec<String>,
     /// What was wrong.
     pub findings: Vec<Finding>,
 }

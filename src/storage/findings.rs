@@ -40,7 +40,7 @@ pub struct Ran<'a> {
     pub began_at: Timestamp,
     /// By what its sample was drawn.
     pub seed: Option<i64>,
-    /// Whether it looked at everything: then what it did not find is gone.
+    /// Whether it looked at everything: only then what it did not find is gone.
     pub is_whole: bool,
 }
 

@@ -1,7 +1,7 @@
 //! What a change of plan costs: the worked example of docs/billing.md, shown before, and invoiced after.
 
 use malote::storage::{Database, Role};
-use malote::trial::{Installation, PlanChoice, Tenant};
+use malote::trial::{Client, Installation, PlanChoice, Tenant};
 use serde_json::{Value, json};
 use simulator::config::Config;
 
@@ -151,6 +151,33 @@ fn run(installation: &Installation, arguments: &[&str]) -> (Option<i32>, String)
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
+/// Deletes the last capture, past the triggers.
+async fn forget_a_capture(installation: &Installation) {
+    let owner = Database::connect(&installation.config().database, Role::MigrationAdmin)
+        .await
+        .expect("the owner");
+    let forget = "ALTER TABLE ledger DISABLE TRIGGER USER;
+        DELETE FROM ledger WHERE seq = (SELECT max(seq) FROM ledger WHERE kind = 'capture');
+        ALTER TABLE ledger ENABLE TRIGGER USER";
+    owner
+        .get()
+        .await
+        .expect("a connection")
+        .run_script(forget)
+        .await
+        .expect("forgotten");
+}
+
+/// Lets Meta refuse the tenant's token from now on.
+async fn refuse_the_token(installation: &Installation) {
+    let simulator = Client::new(&installation.simulator.address().to_string());
+    let revoked = json!({"revoked": ["a-token-of-the-trial"]});
+    simulator
+        .put("/_control/tokens", &revoked)
+        .await
+        .expect("revoked");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_booked_is_what_meta_says_it_charged_and_can_be_followed_there() {
     let installation = start("charged", Config::for_tests(), &[]).await;
@@ -204,22 +231,17 @@ async fn what_was_booked_is_what_meta_says_it_charged_and_can_be_followed_there(
         "{said}"
     );
 
-    let owner = Database::connect(&installation.config().database, Role::MigrationAdmin)
-        .await
-        .expect("the owner");
-    let forget = "ALTER TABLE ledger DISABLE TRIGGER USER;
-        DELETE FROM ledger WHERE seq = (SELECT max(seq) FROM ledger WHERE kind = 'capture');
-        ALTER TABLE ledger ENABLE TRIGGER USER";
-    owner
-        .get()
-        .await
-        .expect("a connection")
-        .run_script(forget)
-        .await
-        .expect("forgotten");
-    drop(owner);
+    forget_a_capture(&installation).await;
     let (code, said) = run(&installation, &with_meta);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("29 are captured, and Meta charged 30"), "{said}");
+
+    refuse_the_token(&installation).await;
+    let (code, said) = run(&installation, &with_meta);
+    assert_eq!(code, Some(1), "what was not compared does not agree: {said}");
+    assert!(
+        said.contains("0 findings") && said.contains("not compared: account"),
+        "{said}"
+    );
     installation.stop().await.expect("a clean end");
 }

@@ -44,6 +44,11 @@ async fn a_finding_counts_until_it_is_explained_or_gone() {
         "a sample that does not see it takes nothing back"
     );
     books.tamper(RIGHT).await;
+    assert_eq!(
+        run(&books, Some(sample)).await,
+        1,
+        "nor does one that finds nothing say that it is gone"
+    );
     assert_eq!(run(&books, None).await, 0);
     assert_eq!(states(&books).await, ["gone"]);
 

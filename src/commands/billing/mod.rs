@@ -179,15 +179,18 @@ fn read_anchors(file: &std::path::Path) -> anyhow::Result<Anchored> {
     anchors::exported(&lines).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
 }
 
-/// Prints what was found; exit code 1 if that is anything.
+/// Prints what was found; exit code 1 if that is anything, or if something could not be looked at.
 fn tell(report: &Report, json: bool, summary: fn(&Report) -> String) -> ExitCode {
     if json {
         println!("{}", as_json(report));
     } else {
         println!("{}: {} findings", summary(report), report.findings.len());
         print_findings(report);
+        for account in &report.unanswered {
+            println!("  not compared: {account}");
+        }
     }
-    if report.findings.is_empty() {
+    if report.findings.is_empty() && report.unanswered.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -243,6 +246,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "invoices": report.invoices,
         "campaigns": report.campaigns,
         "drawn": report.strata,
+        "not_compared": report.unanswered,
         "findings": findings,
     })
 }
