@@ -1,7 +1,6 @@
 //! The committer's books on real rows: pools apart, Meta's category, warnings once, an upgrade under way.
 
 use actors::ports::{Claim, Committed, Ledger as _, TenantCommit};
-use domain::audit_chain::genesis;
 use domain::ids::{AttemptId, EventId, MessageId};
 use domain::partition::Epoch;
 use malote::storage::anchors::Anchored;
@@ -53,15 +52,7 @@ impl Books {
     async fn open(pools: serde_json::Value, messages: usize) -> Self {
         let test = TestTenant::create().await;
         assign(&test, pools).await;
-        let mut connection = test.system.get().await.expect("a connection");
-        connection
-            .execute(
-                "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
-                &[&test.tenant.0, &genesis(test.tenant).as_slice()],
-            )
-            .await
-            .expect("a head");
-        drop(connection);
+        test.open_ledger().await;
         let campaign = test.draft().await;
         test.add(campaign, &phones(0, messages)).await;
         test.change(campaign, |standing| standing.launch(false)).await;

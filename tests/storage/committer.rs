@@ -1,7 +1,6 @@
 //! The committer's guards, each tried by somebody who would get past it.
 
 use actors::ports::{Claim, CommitError, Committed, Ledger as _, TenantCommit};
-use domain::audit_chain::genesis;
 use domain::campaign::{PauseReason, Standing};
 use domain::ids::{AttemptId, CampaignId, MessageId};
 use domain::message::MessageState;
@@ -23,16 +22,7 @@ impl Owned {
     async fn with_plan(units: i64) -> Self {
         let test = TestTenant::create().await;
         test.assign_plan(units).await;
-        let mut connection = test.system.get().await.expect("a connection");
-        let genesis = genesis(test.tenant);
-        connection
-            .execute(
-                "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
-                &[&test.tenant.0, &genesis.as_slice()],
-            )
-            .await
-            .expect("a head");
-        drop(connection);
+        test.open_ledger().await;
         let campaign = test.draft().await;
         test.add(campaign, &phones(0, 3)).await;
         test.change(campaign, |standing| standing.launch(false)).await;
@@ -41,7 +31,7 @@ impl Owned {
             .take_over(test.tenant, Epoch(5))
             .await
             .expect("taken over");
-        let queued = queue(&test).await;
+        let queued = test.queue_all().await;
         Self {
             test,
             committer,
@@ -78,18 +68,6 @@ impl Owned {
             .expect("counted");
         row.get(0)
     }
-}
-
-async fn queue(test: &TestTenant) -> Vec<MessageId> {
-    let mut connection = test.system.get().await.expect("a connection");
-    let rows = connection
-        .query(
-            "UPDATE messages SET state = 'queued', due_at = NULL, queued_at = now() WHERE tenant_id = $1 RETURNING id",
-            &[&test.tenant.0],
-        )
-        .await
-        .expect("queued");
-    rows.iter().map(|row| MessageId(row.get(0))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

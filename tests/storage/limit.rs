@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actors::ports::{Claim, CommitError, Ledger as _, TenantCommit};
-use domain::audit_chain::genesis;
 use domain::ids::{AttemptId, MessageId, TenantId};
 use domain::partition::Epoch;
 use malote::storage::anchors::Anchored;
@@ -90,28 +89,14 @@ impl Contest {
     async fn open() -> Self {
         let test = TestTenant::create().await;
         test.assign_plan(LIMIT).await;
-        let mut connection = test.system.get().await.expect("a connection");
-        let genesis = genesis(test.tenant);
-        connection
-            .execute(
-                "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
-                &[&test.tenant.0, &genesis.as_slice()],
-            )
-            .await
-            .expect("a head");
+        test.open_ledger().await;
         let campaign = test.draft().await;
         test.add(campaign, &phones(0, MESSAGES)).await;
         test.change(campaign, |standing| standing.launch(false)).await;
-        let queued = connection
-            .query(
-                "UPDATE messages SET state = 'queued', due_at = NULL, queued_at = now() WHERE tenant_id = $1 RETURNING id",
-                &[&test.tenant.0],
-            )
-            .await
-            .expect("queued");
+        let messages = test.queue_all().await;
         let committers = [(); 2].map(|()| Committer::start(test.system.clone()));
         Self {
-            messages: queued.iter().map(|row| MessageId(row.get(0))).collect(),
+            messages,
             test,
             committers,
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use actors::ports::{
     Claim, Ledger, LimiterStore, Messages, Settled, StoredLimiter, TenantCommit, Verdict, Way,
 };
-use domain::audit_chain::genesis;
 use domain::campaign::{CampaignState, PauseReason, Standing};
 use domain::ids::{AttemptId, CampaignId, MessageId, SenderId};
 use domain::message::MessageState;
@@ -33,15 +32,7 @@ const EPOCH: Epoch = Epoch(3);
 async fn with_queued(recipients: usize) -> (TestTenant, CampaignId, Vec<MessageId>) {
     let test = TestTenant::create().await;
     test.assign_plan(1_000).await;
-    let hash: &[u8] = &genesis(test.tenant);
-    let mut connection = test.system.get().await.expect("the database answers");
-    connection
-        .execute(
-            "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
-            &[&test.tenant.0, &hash],
-        )
-        .await
-        .expect("the database answers");
+    test.open_ledger().await;
     let campaign = test.draft().await;
     test.add(campaign, &phones(0, recipients)).await;
     test.change(campaign, |standing| standing.launch(false)).await;

@@ -1,8 +1,9 @@
 //! A tenant of a test's own.
 
+use domain::audit_chain::genesis;
 use domain::campaign::Standing;
 use domain::counts::Counts;
-use domain::ids::{CampaignId, SenderId, TenantId};
+use domain::ids::{CampaignId, MessageId, SenderId, TenantId};
 use domain::sending_window::SendingWindow;
 use malote::api::upload::{Row, RowReader, RowRefused, UploadReport, add_few};
 use malote::content::Template;
@@ -99,6 +100,32 @@ impl TestTenant {
             .expect("added");
         transaction.commit().await.expect("committed");
         report
+    }
+
+    /// Gives the tenant a ledger without rows.
+    pub(crate) async fn open_ledger(&self) {
+        let genesis: &[u8] = &genesis(self.tenant);
+        let mut connection = self.system.get().await.expect("a connection");
+        connection
+            .execute(
+                "INSERT INTO billing_head (tenant_id, head_hash) VALUES ($1, $2)",
+                &[&self.tenant.0, &genesis],
+            )
+            .await
+            .expect("a head is stored");
+    }
+
+    /// Queues all messages at once, past the planner.
+    pub(crate) async fn queue_all(&self) -> Vec<MessageId> {
+        let mut connection = self.system.get().await.expect("a connection");
+        let rows = connection
+            .query(
+                "UPDATE messages SET state = 'queued', due_at = NULL, queued_at = now() WHERE tenant_id = $1 RETURNING id",
+                &[&self.tenant.0],
+            )
+            .await
+            .expect("queued");
+        rows.iter().map(|row| MessageId(row.get(0))).collect()
     }
 
     /// Gives the tenant a hard plan.
