@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use domain::ids::TenantId;
 use domain::partition::Partition;
 use serde_json::json;
@@ -223,17 +222,13 @@ async fn upgrade(
     })
     .await?;
     let released = upgraded.elapsed();
-    eventually("a message leaves", WITHIN, || async {
-        let next = installation
+    let next = eventually("a message leaves", WITHIN, || async {
+        let accepted = installation
             .simulator
             .acceptances(&tenant.phone_number_id, before);
-        Ok((!next.is_empty()).then_some(()))
+        Ok(accepted.iter().map(|one| one.at).min())
     })
     .await?;
-    let next = installation
-        .simulator
-        .acceptances(&tenant.phone_number_id, before);
-    let next = next.iter().map(|one| one.at).min().context("no message left")?;
     Ok((next.saturating_duration_since(upgraded), released))
 }
 
