@@ -50,20 +50,12 @@ impl Belongings {
                 .await
                 .expect("it succeeds");
         }
-        let text = json!({"sender_id": tenant.sender, "to": RECIPIENT,
-            "template": {"name": "hello_world", "language": "en_US"}});
-        let sent = tenant.api.post("/v1/messages", &text).await.expect("it succeeds");
-        eventually("the message is in the ledger", SOON, || async {
-            let ledger = tenant.api.get("/v1/ledger").await?;
-            Ok((!ledger["items"].as_array().expect("a list").is_empty()).then_some(()))
-        })
-        .await
-        .expect("it succeeds");
+        let message = message(&tenant, RECIPIENT).await;
         Self {
             letter: letter(installation, &tenant).await,
             invoice: invoice(installation, &tenant).await,
             account: format!("9{}", tenant.phone_number_id),
-            message: sent["id"].as_str().expect("text").to_owned(),
+            message,
             campaign,
             tenant,
         }
@@ -102,6 +94,20 @@ impl Belongings {
         }
         seen
     }
+}
+
+/// Sends a message, and waits for it to be in the ledger.
+async fn message(tenant: &Tenant, to: &str) -> String {
+    let text = json!({"sender_id": tenant.sender, "to": to,
+        "template": {"name": "hello_world", "language": "en_US"}});
+    let sent = tenant.api.post("/v1/messages", &text).await.expect("it succeeds");
+    eventually("the message is in the ledger", SOON, || async {
+        let ledger = tenant.api.get("/v1/ledger").await?;
+        Ok((!ledger["items"].as_array().expect("a list").is_empty()).then_some(()))
+    })
+    .await
+    .expect("it succeeds");
+    sent["id"].as_str().expect("text").to_owned()
 }
 
 /// Lets a message fail until it is given up.
@@ -228,12 +234,14 @@ fn cases(operation: &str, of: &Belongings) -> Vec<Case> {
             let own = path.replace("{recipient}", "+351913333331");
             vec![answered(&own, &json!({"reason": "my own"}))]
         }
+        // The period that both have: each sees rows of its own.
+        "GET /v1/ledger/export" => vec![answered(&format!("{path}?period=1"), &nothing)],
         "GET /v1/invoices/{id}" => vec![refused(path.replace("{id}", &of.invoice), &nothing)],
         _ => panic!("{operation} takes an id: say here how another tenant's is tried"),
     }
 }
 
-/// Tells whether an operation takes ids beside cursors: in its path, its query or its body.
+/// Tells whether an operation names something beside cursors: by an id in its path, its query or its body, or by what it cannot do without.
 fn takes_ids(operation: &Value, path: &str, document: &Value) -> bool {
     let is_id = |schema: &Value| schema.to_string().contains("\"uuid\"");
     let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -241,7 +249,8 @@ fn takes_ids(operation: &Value, path: &str, document: &Value) -> bool {
     let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     let schema = body.as_str().and_then(|name| name.rsplit('/').next());
     let body = schema.map(|name| &document["components"]["schemas"][name]);
-    path.contains('{') || queries.any(|one| is_id(&one["schema"])) || body.is_some_and(is_id)
+    let names = |one: &Value| is_id(&one["schema"]) || one["required"] == true;
+    path.contains('{') || queries.any(names) || body.is_some_and(is_id)
 }
 
 async fn call(client: &Client, verb: &str, case: &Case) -> (u16, String) {
@@ -282,6 +291,7 @@ async fn no_route_shows_or_changes_what_is_another_tenants() {
     let other = Tenant::create(&installation, "other", PlanChoice::FREE, 80)
         .await
         .unwrap();
+    message(&other, "+351914444447").await;
     let document = installation.public.get("/openapi.json").await.unwrap();
     let before = of.seen().await;
     let (mut tried, mut cursors) = (0, 0);
