@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use crate::broker::{Broker, Publisher};
 use crate::config::{Config, SecretMetrics, SecretName, SecretSettings, Watch};
 use crate::meta;
+use crate::storage::pools::Pools;
 use crate::storage::sender_directory::SenderDirectory;
 use crate::storage::{Database, Redis, Role, StorageError, schema};
 
@@ -43,6 +44,16 @@ impl Foundation {
             .with_probe(SecretName::AppSystem, self.app_system.probe())
             .with_probe(SecretName::Redis, self.redis.probe())
             .with_probe(SecretName::RabbitMq, self.broker.probe())
+    }
+
+    /// Shows the pools of connections.
+    pub(crate) fn show_pools(&self, registry: &mut Registry) {
+        let pools = Pools::new([
+            self.app_rw.watched("app_rw"),
+            self.app_system.watched("app_system"),
+            self.redis.watched("redis"),
+        ]);
+        registry.register_collector(Box::new(pools));
     }
 
     /// Connects to the servers, waiting for those that are not up yet, and checks what it finds.

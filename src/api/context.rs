@@ -6,11 +6,12 @@ use tokio_util::sync::CancellationToken;
 use super::authentication::KnownKeys;
 use super::campaigns::LiveProgress;
 use super::guard::Guard;
+use super::metrics::Metrics;
 use crate::broker::Publisher;
 use crate::config::Secrets;
 use crate::meta;
 use crate::storage::{Database, Redis};
-use crate::telemetry::Metrics;
+use crate::telemetry;
 
 /// The parts of the process that the API stands on. Clones share them.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Context {
     /// What operators must show.
     pub secrets: Secrets,
     /// What `/metrics` shows.
+    pub shown: telemetry::Metrics,
+    /// What the API itself shows there.
     pub metrics: Metrics,
     /// The actors of this process, if it runs any.
     pub tenants: Option<Tenants>,

@@ -1,12 +1,13 @@
 //! `/healthz`, `/readyz`, `/version`: for load balancers, orchestrators and people.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actors::limits::SILENT_NOT_READY;
 use actors::tenants::Tenants;
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;
@@ -14,7 +15,8 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::context::Context;
-use super::limits::{PROBE_LONGEST, READINESS_BELIEVED_FOR};
+use super::limits::{DEPENDENCIES_LOOKED_AT_EVERY, PROBE_LONGEST, READINESS_BELIEVED_FOR};
+use super::metrics::Needed;
 use super::reply;
 use crate::storage::{Database, schema};
 
@@ -61,11 +63,24 @@ pub(super) struct Version {
 }
 
 /// The last answer of `/readyz`. Whoever asks meanwhile waits for it.
-type Last = Arc<Mutex<Option<(Instant, Readiness)>>>;
+pub(super) type Last = Arc<Mutex<Option<(Instant, Readiness)>>>;
+
+/// Looks at the dependencies again and again until `stop`, so that the metrics know them though nobody asks.
+pub(super) async fn watch(context: Context, last: Last, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let mut known = last.lock().await;
+        *known = Some((Instant::now(), ask(&context).await));
+        drop(known);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(DEPENDENCIES_LOOKED_AT_EVERY) => {}
+        }
+    }
+}
 
 /// The routes, served on both listeners.
-pub(super) fn routes(context: &Context) -> BoxedFilter<(Response,)> {
-    let (with, last) = (context.clone(), Last::default());
+pub(super) fn routes(context: &Context, last: &Last) -> BoxedFilter<(Response,)> {
+    let (with, last) = (context.clone(), Arc::clone(last));
     let live = warp::path!("healthz").and(warp::get()).map(live).boxed();
     let ready = warp::path!("readyz")
         .and(warp::get())
@@ -113,6 +128,12 @@ async fn ask(context: &Context) -> Readiness {
         within(async { context.redis.ping().await.map_err(|error| error.to_string()) }),
         within(async { context.publisher.reach().await.map_err(|error| error.to_string()) }),
     );
+    let slower = rows.1.max(system.1);
+    let checked = |needed, is_up, took| context.metrics.checked(needed, is_up, took);
+    checked(Needed::PostgreSql, rows.0.is_ok() && system.0.is_ok(), slower);
+    checked(Needed::Redis, redis.0.is_ok(), redis.1);
+    checked(Needed::RabbitMq, broker.0.is_ok(), broker.1);
+    let (rows, system, redis, broker) = (rows.0, system.0, redis.0, broker.0);
     let schema_version = rows.as_ref().ok().copied();
     let dependencies = vec![
         dependency("postgresql as app_rw", true, rows.map(drop)),
@@ -145,10 +166,13 @@ fn process(context: &Context) -> Dependency {
     dependency("process", true, answer)
 }
 
-async fn within<T>(probe: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    tokio::time::timeout(PROBE_LONGEST, probe)
+/// What a probe says, and how long it took.
+async fn within<T>(probe: impl Future<Output = Result<T, String>>) -> (Result<T, String>, Duration) {
+    let begun = Instant::now();
+    let answer = tokio::time::timeout(PROBE_LONGEST, probe)
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {PROBE_LONGEST:?}")))
+        .unwrap_or_else(|_| Err(format!("no answer within {PROBE_LONGEST:?}")));
+    (answer, begun.elapsed())
 }
 
 async fn schema_of(database: &Database) -> Result<i32, String> {

@@ -39,6 +39,8 @@ pub(super) const KEY_BELIEVED_FOR: Duration = Duration::from_secs(5);
 pub(super) const KEYS_REMEMBERED_MOST: usize = 10_000;
 /// How long an answer of `/readyz` is repeated, so that probes cost the dependencies nothing.
 pub(super) const READINESS_BELIEVED_FOR: Duration = Duration::from_secs(2);
+/// How often dependencies are looked at when nobody asks. Each look opens a connection to the broker.
+pub(super) const DEPENDENCIES_LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 /// How long a dependency may take to say that it is there.
 pub(super) const PROBE_LONGEST: Duration = Duration::from_secs(2);
 /// Seconds after which a caller may try again when a dependency is away.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::service::Service as _;
@@ -17,8 +18,11 @@ use warp::reply::Response;
 use super::audit;
 use super::call::{self, Call};
 use super::connections;
+use super::context::Context;
 use super::error::ApiError;
 use super::guard::Guard;
+use super::metrics::Metrics;
+use super::route_table::Operation;
 use super::server::{NoSuchPath, refuse};
 use crate::storage::Database;
 
@@ -28,15 +32,17 @@ pub(super) struct Door {
     routes: BoxedFilter<(Response,)>,
     guard: Guard,
     audit_log: Database,
+    metrics: Metrics,
 }
 
 impl Door {
-    /// Serves `routes` behind `guard`.
-    pub(super) const fn new(routes: BoxedFilter<(Response,)>, guard: Guard, audit_log: Database) -> Self {
+    /// Serves `routes` behind the guard.
+    pub(super) fn new(routes: BoxedFilter<(Response,)>, context: &Context) -> Self {
         Self {
             routes,
-            guard,
-            audit_log,
+            guard: context.guard.clone(),
+            audit_log: context.app_system.clone(),
+            metrics: context.metrics.clone(),
         }
     }
 
@@ -50,6 +56,7 @@ impl Door {
     }
 
     async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+        let begun = Instant::now();
         let call = Arc::new(Call::from(self.guard.origin(peer, request.headers())));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let mut response = match self.place(&path) {
@@ -61,12 +68,16 @@ impl Door {
             }
             Err(overloaded) => overloaded.into_response(),
         };
+        let mut operation = None;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             // No operation was called, though the path may look like one with an id in the word's place.
             put(&mut response, ALLOW, &self.guard.routes.allowed(&path));
         } else if response.extensions().get::<NoSuchPath>().is_none() {
-            self.compare_with_document(method.as_str(), &path, response.status());
+            operation = self.guard.routes.find(method.as_str(), &path);
+            self.compare_with_document(operation, (method.as_str(), &path), response.status());
         }
+        let (status, asked) = (response.status(), (&method, path.as_str()));
+        self.metrics.answered(operation, asked, status, begun.elapsed());
         dress(&mut response, &call);
         response
     }
@@ -80,8 +91,13 @@ impl Door {
         }
     }
 
-    fn compare_with_document(&self, method: &str, path: &str, status: StatusCode) {
-        let undocumented = match self.guard.routes.find(method, path) {
+    fn compare_with_document(
+        &self,
+        operation: Option<&Operation>,
+        (method, path): (&str, &str),
+        status: StatusCode,
+    ) {
+        let undocumented = match operation {
             Some(operation) if operation.answers(status.as_u16()) => return,
             Some(operation) => operation.name(),
             None if status.is_success() && !is_undocumented_on_purpose(path) => format!("{method} {path}"),

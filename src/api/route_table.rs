@@ -9,7 +9,8 @@ use super::openapi;
 /// A documented operation.
 #[derive(Debug)]
 pub(super) struct Operation {
-    method: String,
+    /// Its method.
+    pub method: String,
     /// Its path, with names in place of ids.
     pub path: String,
     statuses: BTreeSet<u16>,
@@ -59,6 +60,11 @@ impl RouteTable {
             })
         });
         Self(operations.collect())
+    }
+
+    /// Gives all of them.
+    pub(super) fn operations(&self) -> &[Operation] {
+        &self.0
     }
 
     /// Finds the operation of a call: of several that match, the one with the most words of its own.

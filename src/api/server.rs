@@ -40,8 +40,12 @@ pub fn serve(
     (public, internal): (TcpListener, TcpListener),
     closing: Closing,
 ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
-    let mut outside = health::routes(&context);
-    let mut inside = health::routes(&context).or(metrics(&context)).unify().boxed();
+    let known = health::Last::default();
+    let mut outside = health::routes(&context, &known);
+    let mut inside = health::routes(&context, &known)
+        .or(metrics(&context))
+        .unify()
+        .boxed();
     if has_api {
         outside = outside.or(tenants(&context)).unify().boxed();
         inside = inside.or(admin::routes(&context)).unify().boxed();
@@ -50,16 +54,21 @@ pub fn serve(
         // First: there are more webhooks than anything else.
         outside = webhooks::routes(webhooks).or(outside).unify().boxed();
     }
-    let door = |routes| Door::new(routes, context.guard.clone(), context.app_system.clone());
+    let door = |routes| Door::new(routes, &context);
     let (outside, inside) = (door(outside), door(inside));
     let (stop, database) = (closing.stop.clone(), context.app_system.clone());
+    let watching = health::watch(context, known, closing.stop.clone());
     let outside = async move {
         let sweeping = async {
             if has_api {
                 idempotency::sweep(database, stop).await;
             }
         };
-        tokio::join!(listen(outside, public, closing.stop, closing.drain), sweeping);
+        tokio::join!(
+            listen(outside, public, closing.stop, closing.drain),
+            sweeping,
+            watching
+        );
     };
     (outside, listen(inside, internal, closing.gone, INTERNAL_DRAIN))
 }
@@ -120,7 +129,7 @@ fn tenants(context: &Context) -> BoxedFilter<(Response,)> {
 }
 
 fn metrics(context: &Context) -> BoxedFilter<(Response,)> {
-    let metrics = context.metrics.clone();
+    let metrics = context.shown.clone();
     warp::path!("metrics")
         .and(warp::get())
         .map(move || show_metrics(&metrics))

@@ -185,6 +185,7 @@ async fn run(
     let gone = CancellationToken::new();
     let mut registry = Registry::default();
     let has = |role| roles.contains(&role);
+    base.show_pools(&mut registry);
     let consumer_metrics = consumers::Metrics::register(&mut registry);
     let membership = join(&config, &base, &name, &roles, &consumer_metrics).await?;
     let mut worker = has(RoleOfProcess::Worker).then(|| {
@@ -332,7 +333,8 @@ fn context(
         publisher: base.publisher.clone(),
         meta: base.meta.clone(),
         secrets: config.secrets.held.clone(),
-        metrics: Metrics::new(registry),
+        metrics: api::Metrics::register(&mut registry),
+        shown: Metrics::new(registry),
         tenants: worker.map(|worker| worker.tenants.clone()),
         guard,
         stopping: CancellationToken::new(),

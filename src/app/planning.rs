@@ -11,7 +11,7 @@ use crate::dead_letters;
 use crate::foundation::Foundation;
 use crate::planner::{self, Planner};
 
-/// Starts the tasks of the role `planner`: plans, asks Meta's history, keeps the books, watches dead letters.
+/// Starts the tasks of the role `planner`: plans, asks Meta's history, keeps the books, watches dead letters and what waits.
 pub(super) fn start(
     config: &Config,
     base: &Foundation,
@@ -31,6 +31,8 @@ pub(super) fn start(
     let outside = (base.senders.clone(), base.meta.clone());
     tasks.spawn(planner::Bookkeeping::new(database, outside, settings, registry).run(stop.clone()));
     watch_letters(base, tasks, stop, registry);
+    let metrics = planner::WaitMetrics::register(registry);
+    tasks.spawn(planner::watch(base.app_system.clone(), metrics, stop.clone()));
 }
 
 /// Asks Meta's history about messages without news, if the settings say so.

@@ -6,9 +6,11 @@ mod bookkeeping;
 mod history;
 mod news;
 mod shares;
+mod watch;
 
 pub use bookkeeping::Bookkeeping;
 pub use history::{History, Metrics as HistoryMetrics};
+pub use watch::{Metrics as WaitMetrics, watch};
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
-use super::{Role, StorageError};
+use super::{Role, StorageError, pools};
 use crate::config::{self, Probe, Secret, SecretName, Secrets};
 
 /// A plan that was made while the tables were small is kept by PostgreSQL until the tables are analysed, a minute later, and reads a
@@ -28,6 +28,7 @@ pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Pool<Manager>,
+    most: u32,
     role: Role,
     manager: Manager,
 }
@@ -132,7 +133,12 @@ impl Database {
             .test_on_check_out(false)
             .build(manager.clone())
             .await?;
-        Ok(Self { pool, role, manager })
+        Ok(Self {
+            pool,
+            most: settings.pool_size,
+            role,
+            manager,
+        })
     }
 
     /// As whom this pool connects.
@@ -143,6 +149,11 @@ impl Database {
     /// The secrets of the process.
     pub const fn secrets(&self) -> &Secrets {
         &self.manager.secrets
+    }
+
+    /// Lets the pool be looked at under a name.
+    pub fn watched(&self, name: &'static str) -> pools::Watched {
+        pools::Watched::new(name, self.most, &self.pool)
     }
 
     /// Tries a password of this pool's role at the database.

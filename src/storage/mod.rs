@@ -41,6 +41,7 @@ pub mod ownership;
 pub mod paces;
 pub mod planning;
 pub mod plans;
+pub mod pools;
 pub mod quarantine;
 pub mod recipients;
 pub mod reconcile;
@@ -62,6 +63,7 @@ pub mod templates;
 pub mod tenants;
 pub mod token_rotation;
 pub mod unknown;
+pub mod waiting;
 
 pub use database::{Connection, CopyIn, Database, Parameters, Transaction};
 pub use error::StorageError;

@@ -10,12 +10,14 @@ use bb8_redis::redis::{
     self, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
 };
 
-use super::StorageError;
+use super::{StorageError, pools};
 use crate::config::{self, Probe, Secret, SecretName, Secrets};
 
 /// How long a call to Redis may take.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
 
+/// Connections to Redis; each takes many calls at once.
+const POOL_SIZE: u32 = 4;
 /// How long a trial of a new password may take.
 const PROBED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -83,7 +85,7 @@ impl Redis {
             secrets: settings.secrets.clone(),
         };
         let pool = Pool::builder()
-            .max_size(4)
+            .max_size(POOL_SIZE)
             .connection_timeout(TIME_LIMIT)
             .build_unchecked(manager.clone());
         Ok(Self {
@@ -91,6 +93,11 @@ impl Redis {
             manager,
             prefix: settings.prefix.clone(),
         })
+    }
+
+    /// Lets the pool be looked at under a name.
+    pub fn watched(&self, name: &'static str) -> pools::Watched {
+        pools::Watched::new(name, POOL_SIZE, &self.pool)
     }
 
     /// Tries a password at Redis.

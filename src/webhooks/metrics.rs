@@ -1,12 +1,18 @@
 //! What happened at the edge, as metrics. Labels come from closed sets.
 
+use std::time::Duration;
+
 use domain::webhook::{Field, Quarantine};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::refusal::Refusal;
+
+/// Edges of the buckets of an acknowledgement's time; a quarter of a second and a second are the objectives'.
+const ACKNOWLEDGEMENT_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// By which door a delivery came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +56,9 @@ struct ReasonLabel {
 }
 
 /// What happened at the edge. Clones share the counters.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Metrics {
+    acknowledged: Family<DoorLabel, Histogram, fn() -> Histogram>,
     accepted: Family<DoorLabel, Counter>,
     repeated: Family<DoorLabel, Counter>,
     refused: Family<RefusalLabels, Counter>,
@@ -67,10 +74,23 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the metrics and gives each label its zero.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            acknowledged: Family::new_with_constructor(|| Histogram::new(ACKNOWLEDGEMENT_SECONDS)),
+            accepted: Family::default(),
+            repeated: Family::default(),
+            refused: Family::default(),
+            replays: Counter::default(),
+            updates: Family::default(),
+            unknown_messages: Counter::default(),
+            quarantined: Family::default(),
+            security_events: Family::default(),
+            late: Counter::default(),
+            statuses: Counter::default(),
+        };
         metrics.register_deliveries(registry);
         metrics.register_updates(registry);
         for door in Door::ALL.map(Door::as_str) {
+            drop(metrics.acknowledged.get_or_create(&DoorLabel { door }));
             drop(metrics.accepted.get_or_create(&DoorLabel { door }));
             drop(metrics.repeated.get_or_create(&DoorLabel { door }));
             for reason in Refusal::REASONS {
@@ -91,6 +111,11 @@ impl Metrics {
     }
 
     fn register_deliveries(&self, registry: &mut Registry) {
+        registry.register(
+            "malote_webhook_acknowledgement_seconds",
+            "Time from a delivery's head to its answer 200, by door",
+            self.acknowledged.clone(),
+        );
         registry.register(
             "malote_webhook_deliveries_accepted",
             "Deliveries that were stored and answered 200, by door",
@@ -152,6 +177,13 @@ impl Metrics {
         if !was_new {
             self.repeated.get_or_create(&DoorLabel { door }).inc();
         }
+    }
+
+    /// Notes how long a delivery took that was answered 200.
+    pub(super) fn acknowledged(&self, door: Door, took: Duration) {
+        let door = door.as_str();
+        let seconds = self.acknowledged.get_or_create(&DoorLabel { door });
+        seconds.observe(took.as_secs_f64());
     }
 
     pub(super) fn count_refused(&self, door: Door, refusal: &Refusal) {

@@ -1,5 +1,7 @@
 //! `POST /webhooks/relay`: deliveries from a relay, each attempt signed, timed and used once.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use domain::hop::{HopHeaders, verify_hop};
 use futures_util::Stream;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter as _, Reply as _};
 
@@ -95,10 +98,15 @@ async fn deliver_stream<B: warp::Buf>(
         let detail = "no relay is expected here; webhooks.relay_key_file names its key";
         return ApiError::new(Code::NotFound, detail).into_response();
     }
-    match webhooks.room.take(length, body).await {
+    let (begun, metrics) = (Instant::now(), webhooks.metrics.clone());
+    let response = match webhooks.room.take(length, body).await {
         Ok(body) => deliver(attempt, body.bytes.clone(), webhooks).await,
         Err(refusal) => webhooks.refuse(Door::Relay, refusal),
+    };
+    if response.status() == StatusCode::OK {
+        metrics.acknowledged(Door::Relay, begun.elapsed());
     }
+    response
 }
 
 impl Webhooks {

@@ -1,5 +1,7 @@
 //! `GET` and `POST /webhooks/meta`: Meta's handshake and its deliveries, straight from Meta.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use warp::filters::BoxedFilter;
@@ -76,10 +78,15 @@ async fn deliver_stream<B: warp::Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     webhooks: Webhooks,
 ) -> Response {
-    match webhooks.room.take(length, body).await {
+    let (begun, metrics) = (Instant::now(), webhooks.metrics.clone());
+    let response = match webhooks.room.take(length, body).await {
         Ok(body) => deliver(signature, body.bytes.clone(), webhooks).await,
         Err(refusal) => webhooks.refuse(Door::Native, refusal),
+    };
+    if response.status() == StatusCode::OK {
+        metrics.acknowledged(Door::Native, begun.elapsed());
     }
+    response
 }
 
 impl Webhooks {

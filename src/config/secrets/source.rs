@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::vault::{Store, StoreError};
 use super::{Secret, SecretName};
@@ -58,6 +59,17 @@ impl Sources {
             name: name.as_str(),
             looked_at: self.looked_at(name, file),
         })
+    }
+
+    /// Tells when the source that has a secret last changed it, if it tells.
+    pub(super) fn changed(&self, name: SecretName) -> Option<SystemTime> {
+        let file = self.files.get(&name).filter(|file| !file.is_empty());
+        if let Some(file) = file.filter(|file| Path::new(file).exists()) {
+            return std::fs::metadata(file).ok()?.modified().ok();
+        }
+        let store = self.store.as_ref()?;
+        store.value(name.as_str()).ok()??;
+        store.changed()
     }
 
     fn looked_at(&self, name: SecretName, file: Option<&String>) -> String {

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Secret;
@@ -73,6 +74,15 @@ struct Read {
 #[derive(Deserialize)]
 struct ReadData {
     data: BTreeMap<String, String>,
+    #[serde(default)]
+    metadata: Version,
+}
+
+/// What the store says of the version that it gave.
+#[derive(Default, Deserialize)]
+struct Version {
+    #[serde(default)]
+    created_time: String,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +106,7 @@ pub(super) struct Store {
     settings: StoreSettings,
     token: Mutex<Option<Secret>>,
     values: Mutex<Option<BTreeMap<String, Secret>>>,
+    changed: Mutex<Option<SystemTime>>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +119,7 @@ impl Store {
             settings,
             token: Mutex::default(),
             values: Mutex::default(),
+            changed: Mutex::default(),
         }
     }
 
@@ -125,6 +137,11 @@ impl Store {
         }
         self.refresh_and_wait()?;
         Ok(known(&held(&self.values)).flatten())
+    }
+
+    /// Tells when its present version was written.
+    pub(super) fn changed(&self) -> Option<SystemTime> {
+        *held(&self.changed)
     }
 
     /// Asks from a thread of its own, because settings are read before there is a runtime, and inside of one in tests.
@@ -156,6 +173,8 @@ impl Store {
         let read: Read = serde_json::from_slice(&answer).map_err(|_| {
             self.unreachable("its answer is no secret of a key-value engine of version 2 with texts")
         })?;
+        let written: Option<Timestamp> = read.data.metadata.created_time.parse().ok();
+        *held(&self.changed) = written.map(SystemTime::from);
         let values = read
             .data
             .data

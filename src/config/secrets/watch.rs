@@ -30,6 +30,7 @@ struct Label {
 #[derive(Clone, Default)]
 pub struct Metrics {
     loaded: Family<Label, Gauge>,
+    changed: Family<Label, Gauge>,
     renewals: Family<Label, Counter>,
     failures: Family<Label, Counter>,
 }
@@ -44,6 +45,11 @@ impl Metrics {
             metrics.loaded.clone(),
         );
         registry.register(
+            "malote_secret_changed_timestamp_seconds",
+            "When the source of the value last changed: its file, or the store's version; 0 where nothing tells",
+            metrics.changed.clone(),
+        );
+        registry.register(
             "malote_secret_renewals",
             "Renewed values that were taken without a restart",
             metrics.renewals.clone(),
@@ -55,21 +61,25 @@ impl Metrics {
         );
         for secret in SecretName::ALL.map(SecretName::as_str).into_iter().chain([STORE]) {
             drop(metrics.loaded.get_or_create(&Label { secret }));
+            drop(metrics.changed.get_or_create(&Label { secret }));
             drop(metrics.renewals.get_or_create(&Label { secret }));
             drop(metrics.failures.get_or_create(&Label { secret }));
         }
         metrics
     }
 
-    fn loaded(&self, name: SecretName, since: SystemTime) {
-        let seconds = since
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+    fn changed(&self, name: SecretName, at: SystemTime) {
         let label = Label {
             secret: name.as_str(),
         };
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.changed.get_or_create(&label).set(seconds(at));
+    }
+
+    fn loaded(&self, name: SecretName, since: SystemTime) {
+        let label = Label {
+            secret: name.as_str(),
+        };
+        let seconds = seconds(since);
         let before = self.loaded.get_or_create(&label).set(seconds);
         if before != 0 && before != seconds {
             self.renewals.get_or_create(&label).inc();
@@ -79,6 +89,11 @@ impl Metrics {
     fn failed(&self, secret: &'static str) {
         self.failures.get_or_create(&Label { secret }).inc();
     }
+}
+
+fn seconds(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Looks at the sources of all secrets in use, again and again.
@@ -134,6 +149,9 @@ impl Watch {
             }
             if let Some(since) = self.secrets.since(name) {
                 self.metrics.loaded(name, since);
+            }
+            if let Some(at) = self.secrets.0.sources.changed(name) {
+                self.metrics.changed(name, at);
             }
         }
     }
