@@ -91,6 +91,7 @@ async fn send_one_each(tenants: &Tenants, stock: &[Stock]) {
             sender: *sender,
             lane: Lane::Bulk,
             campaign: None,
+            due: None,
             messages: vec![*message],
         };
         tenants.deliver(PARTITION, *tenant, work)

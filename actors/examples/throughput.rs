@@ -81,6 +81,7 @@ async fn deliver_all(tenants: Tenants, tenant: TenantId, sender: SenderId, ids: 
             sender,
             lane: Lane::Bulk,
             campaign: None,
+            due: None,
             messages,
         };
         tenants.deliver(PARTITION, tenant, work)

@@ -4,7 +4,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::ids::TenantId;
+use domain::message::Lane;
 use domain::meta_error::ErrorClass;
+use jiff::SignedDuration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -98,6 +100,14 @@ struct SettledLabels {
     class: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabel {
+    lane: &'static str,
+}
+
+/// Edges of the buckets of the time to acceptance; one second and ten are the objectives'.
+const TO_ACCEPTED_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// The metrics of this crate. Cheap to clone and small, since every actor holds one; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Families>);
@@ -111,6 +121,7 @@ struct Families {
     tenants: Family<StateLabel, Gauge>,
     settled: Family<SettledLabels, Counter>,
     meta_call: Histogram,
+    to_accepted: Family<LaneLabel, Histogram>,
     in_flight: Gauge,
     partitions: Gauge,
     escalations: Family<KindLabel, Counter>,
@@ -174,6 +185,11 @@ impl Metrics {
             metrics.0.meta_call.clone(),
         );
         malote.register(
+            "message_due_to_accepted_seconds",
+            "Time from when a message was due until Meta had accepted it; one of a campaign is due when its number has room for it",
+            metrics.0.to_accepted.clone(),
+        );
+        malote.register(
             "messages_in_flight",
             "Attempts between their proposal and their stored outcome",
             metrics.0.in_flight.clone(),
@@ -194,6 +210,7 @@ impl Metrics {
             tenants: Family::default(),
             settled: Family::default(),
             meta_call: Histogram::new(exponential_buckets(0.005, 2.0, 13)),
+            to_accepted: Family::new_with_constructor(|| Histogram::new(TO_ACCEPTED_SECONDS)),
             in_flight: Gauge::default(),
             partitions: Gauge::default(),
             escalations: Family::default(),
@@ -213,6 +230,9 @@ impl Metrics {
             for cause in Cause::ALL.map(Cause::as_str) {
                 drop(self.0.restarts.get_or_create(&RestartLabels { kind, cause }));
             }
+        }
+        for lane in Lane::ALL.iter().map(|lane| lane.as_str()) {
+            drop(self.0.to_accepted.get_or_create(&LaneLabel { lane }));
         }
         self.tenants_now(TenantCounts::default(), Vec::new());
     }
@@ -291,6 +311,13 @@ impl Metrics {
         self.0.meta_call.observe(took.as_secs_f64());
     }
 
+    /// Records that Meta accepted a message, a while after it was due. Clocks of two nodes may differ a little.
+    pub(crate) fn accepted(&self, lane: Lane, after: SignedDuration) {
+        let label = LaneLabel { lane: lane.as_str() };
+        let seconds = after.as_secs_f64().max(0.0);
+        self.0.to_accepted.get_or_create(&label).observe(seconds);
+    }
+
     /// Counts attempts that begin.
     pub(crate) fn begun(&self, attempts: i64) {
         self.0.in_flight.inc_by(attempts);
@@ -326,6 +353,7 @@ mod tests {
             "malote_quarantines_total 0",
             "malote_messages_settled_total{verdict=\"accepted\",class=\"none\"} 1",
             "malote_meta_call_seconds_count 0",
+            "malote_message_due_to_accepted_seconds_bucket{le=\"10.0\",lane=\"bulk\"} 0",
             "malote_messages_in_flight 0",
             "malote_partitions_owned 0",
             "malote_meta_breaker{state=\"closed\"} 1",

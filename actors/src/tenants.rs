@@ -12,6 +12,7 @@ use domain::message::Lane;
 use domain::partition::{Epoch, Partition};
 use domain::retry::HELD_DELAY;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
@@ -41,11 +42,22 @@ pub enum Work {
         lane: Lane,
         /// Their campaign, if they are of one: campaigns take turns at a number.
         campaign: Option<CampaignId>,
+        /// Since when they are due, if that is known.
+        due: Option<Timestamp>,
         /// The messages, expected to be `queued`.
         messages: Vec<MessageId>,
     },
     /// Apply these stored events.
     Events(Vec<EventId>),
+}
+
+/// What became of work that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// Its effect is durable, or was refused.
+    Done,
+    /// It is left to its rows for later.
+    Left,
 }
 
 /// Why work was not taken. Whoever delivered it keeps it.
@@ -147,12 +159,12 @@ impl Tenants {
         partition: Partition,
         tenant: TenantId,
         work: Work,
-    ) -> Result<(), DeliverError> {
+    ) -> Result<Delivered, DeliverError> {
         match timeout(DELIVER_LONGEST, self.hand_in(partition, tenant, &work)).await {
             Ok(delivered) => delivered,
             Err(_) => {
                 self.leave(tenant, work, GIVE_BACK_DELAY).await;
-                Ok(())
+                Ok(Delivered::Left)
             }
         }
     }
@@ -251,7 +263,12 @@ impl Tenants {
         handles.iter().map(|handle| handle.world.live.count()).sum()
     }
 
-    async fn hand_in(&self, partition: Partition, tenant: TenantId, work: &Work) -> Result<(), DeliverError> {
+    async fn hand_in(
+        &self,
+        partition: Partition,
+        tenant: TenantId,
+        work: &Work,
+    ) -> Result<Delivered, DeliverError> {
         self.0.look_first(partition).await;
         let mut losses = 0;
         loop {
@@ -259,20 +276,20 @@ impl Tenants {
                 Door::Open(handle) => handle,
                 Door::Quarantined => {
                     self.leave(tenant, work.clone(), HELD_DELAY).await;
-                    return Ok(());
+                    return Ok(Delivered::Left);
                 }
             };
             let Ok(promise) = put_in(&handle, work).await else {
                 continue;
             };
             if promise.await.is_ok() {
-                return Ok(());
+                return Ok(Delivered::Done);
             }
             losses += 1;
             if losses >= REDELIVERIES_MOST {
                 self.0.shared.metrics.restarted(kind_of(work), Cause::Poison);
                 self.leave(tenant, work.clone(), HELD_DELAY).await;
-                return Ok(());
+                return Ok(Delivered::Left);
             }
         }
     }
@@ -293,6 +310,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
             sender,
             lane,
             campaign,
+            due,
             messages,
         } => {
             let bulk = match lane {
@@ -300,7 +318,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
                 Lane::Bulk => Some(bulk_room(world, messages.len()).await?),
             };
             let permit = world.send_queue.gate().admit(messages.len()).await?;
-            let (receipt, promise) = Receipt::new(messages.len(), permit, bulk);
+            let (receipt, promise) = Receipt::new(messages.len(), permit, bulk, *due);
             if messages.is_empty() {
                 receipt.part_done();
             }
@@ -316,7 +334,7 @@ async fn put_in(handle: &TenantHandle, work: &Work) -> Result<oneshot::Receiver<
         Work::Events(events) => {
             let permit = world.billing.gate().admit(events.len()).await?;
             let parts = events.chunks(EVENTS_PER_COMMIT_MOST);
-            let (receipt, promise) = Receipt::new(parts.len(), permit, None);
+            let (receipt, promise) = Receipt::new(parts.len(), permit, None, None);
             if events.is_empty() {
                 receipt.part_done();
             }

@@ -15,6 +15,10 @@ def quantile(share, metric, by=""):
     return f"histogram_quantile({share}, sum by ({kept}) (rate({metric}_bucket{{{N}}}[$__rate_interval])))"
 
 
+def quantile_of(share, metric, also):
+    return f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{N}, {also}}}[$__rate_interval])))"
+
+
 def stat(title, words, unit, expression, legend):
     return ("stat", title, words, unit, [(expression, legend)])
 
@@ -30,6 +34,21 @@ OVERVIEW = ("overview", "overview and objectives", "Is it well, and is it as wel
         stat("Accepted a second", "Messages that Meta took.", "ops", f'sum(rate({SETTLED}{{{N}, verdict="accepted"}}[$__rate_interval]))', "accepted"),
         stat("Statuses a second", "Statuses stored for the first time.", "ops", f"sum(rate(malote_webhook_statuses_total{{{N}}}[$__rate_interval]))", "statuses"),
         stat("Alerts firing", "Without the one that always does.", "short", 'count(ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)', "alerts"),
+    ]),
+    ("The API", [
+        stat("Availability, an hour", "Share of tenants' requests that were not answered 5xx.", "percentunit", '1 - slo:error_ratio:1h{slo="api_availability"}', "available"),
+        stat("p95", "Nineteen of twenty requests of tenants are quicker; files are not counted.", "s", quantile_of("0.95", "malote_http_request_seconds", 'class="api"'), "p95"),
+        stat("Errors a second", "Answers 5xx.", "ops", f'sum(rate(malote_http_requests_total{{{N}, status="5xx"}}[$__rate_interval]))', "5xx"),
+        stat("Budget left", "Of the month's 0.1 %; below zero the objective is missed.", "percentunit", 'slo:budget_left:30d{slo="api_availability"}', "left"),
+        lines("Requests", "By kind and class of the answer.", "ops", (rate("malote_http_requests_total", "class, status"), "{{class}} {{status}}")),
+        lines("Time of a request, p95", "By kind; an upload takes as long as its file.", "s", (quantile(0.95, "malote_http_request_seconds", "class"), "{{class}}")),
+        lines("Errors by route", "Routes that answer 5xx.", "ops",
+              (f'sum by (method, route) (rate(malote_http_requests_total{{{N}, status="5xx"}}[$__rate_interval])) > 0', "{{method}} {{route}}")),
+        lines("Turned away", "Too many at once, too often, with a wrong key; and answers that the API's document does not name.", "ops",
+              (f"sum(rate(malote_api_requests_shed_total{{{N}}}[$__rate_interval]))", "shed"),
+              (f"sum(rate(malote_api_requests_limited_total{{{N}}}[$__rate_interval]))", "limited"),
+              (f"sum(rate(malote_api_wrong_keys_total{{{N}}}[$__rate_interval]))", "wrong keys"),
+              (f"sum(rate(malote_api_undocumented_answers_total{{{N}}}[$__rate_interval]))", "undocumented")),
     ]),
     ("Objectives", [
         lines("Share that fails, an hour", "Each objective over the last hour; what it bears is docs/slo.md.", "percentunit", ("slo:error_ratio:1h", "{{slo}}")),
@@ -48,6 +67,12 @@ PIPELINE = ("pipeline", "pipeline", "Do messages move from planned to settled, a
         lines("Held back", "By the limit that held messages back before their call.", "ops", (rate("malote_messages_held_back_total", "scope"), "{{scope}}")),
     ]),
     ("Waiting", [
+        lines("Due to accepted, p95", "From when a message is due until Meta has accepted it; one of a campaign is due when its number has room.", "s",
+              (quantile(0.95, "malote_message_due_to_accepted_seconds", "lane"), "{{lane}}")),
+        lines("Event to settled, p95", "From a status by Meta's clock until it is applied.", "s", (quantile(0.95, "malote_event_to_settled_seconds"), "p95")),
+        lines("Oldest queued message", "How long it has waited in an inbox; every planner shows the same.", "s", (f"max(malote_messages_oldest_queued_seconds{{{N}}})", "oldest")),
+        lines("Paused campaigns", "By reason; and those that were paused not by hand.", "short", (f"max by (reason) (malote_campaigns_paused_now{{{N}}})", "{{reason}}"),
+              (f"max by (reason) (increase(malote_campaigns_paused_automatically_total{{{N}}}[$__rate_interval]))", "new {{reason}}")),
         lines("Deliveries in RabbitMQ", "Ready, and taken but not acknowledged.", "short",
               ('sum(rabbitmq_queue_messages_ready{job="rabbitmq"})', "ready"), ('sum(rabbitmq_queue_messages_unacked{job="rabbitmq"})', "unacknowledged")),
         lines("Dead letters", "Open ones by kind; every planner shows the same.", "short", (f"max by (kind) (malote_dead_letters_open{{{N}}})", "{{kind}}")),
@@ -104,6 +129,9 @@ WEBHOOKS = ("webhooks", "webhooks and security", "Do Meta's webhooks arrive, and
     ("Deliveries", [
         lines("Accepted", "Stored and answered 200, by door; and those of which all was known.", "ops",
               (rate("malote_webhook_deliveries_accepted_total", "door"), "{{door}}"), (rate("malote_webhook_deliveries_repeated_total", "door"), "{{door}} repeated")),
+        lines("Time to acknowledge", "From a delivery's head to its answer 200.", "s",
+              (quantile(0.5, "malote_webhook_acknowledgement_seconds"), "p50"), (quantile(0.95, "malote_webhook_acknowledgement_seconds"), "p95"),
+              (quantile(0.99, "malote_webhook_acknowledgement_seconds"), "p99")),
         lines("Refused", "By door and reason.", "ops", (rate("malote_webhook_deliveries_refused_total", "door, reason"), "{{door}} {{reason}}")),
         lines("Updates", "By field, and statuses stored for the first time.", "ops",
               (rate("malote_webhook_updates_total", "field", 'field=~"messages|message_template.*|phone_number.*|account.*|user_preferences|unknown"'), "{{field}}")),
@@ -121,6 +149,10 @@ BILLING = ("billing", "billing", "Is what happens settled in the books without d
         lines("Oldest work", "How long BillingCounter's oldest work has waited.", "s", (f'max by (instance) (malote_actor_oldest_waiting_seconds{{{N}, kind="billing_counter"}})', "{{instance}}")),
         lines("Time in its handler, p99", "Decisions of claims and settlements, without the commit.", "s", (quantile(0.99, "malote_actor_handler_seconds", "kind"), "{{kind}}")),
         lines("Billable outcomes", "What is reserved, freed and captured follows from these.", "ops", (rate(SETTLED, "verdict"), "{{verdict}}")),
+        lines("Oldest unapplied event", "Since it was stored; and how many there are.", "s", (f"max(malote_events_oldest_unapplied_seconds{{{N}}})", "oldest")),
+        lines("Unapplied events", "Stored, and not yet applied to messages and the ledger.", "short", (f"max(malote_events_unapplied{{{N}}})", "events")),
+        lines("Fresh looks", "Share of looks at which every event was applied in time.", "percentunit",
+              (f'sum(rate(malote_billing_freshness_looks_total{{{N}, fresh="yes"}}[$__rate_interval])) / sum(rate(malote_billing_freshness_looks_total{{{N}}}[$__rate_interval]))', "fresh")),
         lines("Statuses to settle", "New statuses, and stored events published again because nobody applied them.", "ops",
               (f"sum(rate(malote_webhook_statuses_total{{{N}}}[$__rate_interval]))", "statuses"),
               (f"sum(rate(malote_planner_republished_events_total{{{N}}}[$__rate_interval]))", "republished")),
@@ -140,6 +172,20 @@ DEPENDENCIES = ("dependencies", "dependencies", "Are RabbitMQ, PostgreSQL and Re
         stat("PostgreSQL", "1 while it answers its exporter.", "short", "min(pg_up)", "PostgreSQL"),
         stat("Redis", "1 while it answers its exporter.", "short", "min(redis_up)", "Redis"),
         lines("Targets", "What Prometheus asks: 1 answers, 0 does not.", "short", ("up", "{{job}} {{instance}}")),
+    ]),
+    ("As Malote sees them", [
+        lines("Reached", "1 while a process has an answer.", "short", (f"min by (instance, dependency) (malote_dependency_up{{{N}}})", "{{dependency}} {{instance}}")),
+        lines("Time of a look, p95", "RabbitMQ's is a new connection.", "s", (quantile(0.95, "malote_dependency_check_seconds", "dependency"), "{{dependency}}")),
+        lines("Connections of pools", "In use, against the most.", "short", (f'sum by (pool, state) (malote_pool_connections{{{N}, state=~"used|most"}})', "{{pool}} {{state}}")),
+        lines("Waiting for a connection", "Callers that wait now, and on average.", "short", (f"sum by (pool) (malote_pool_waiting{{{N}}})", "{{pool}}"),
+              (f"sum by (pool) (rate(malote_pool_wait_seconds_total{{{N}}}[$__rate_interval]))", "{{pool}} on average")),
+        lines("Connections asked for", "Given at once, after a wait, or not in time.", "ops", (rate("malote_pool_gets_total", "pool, outcome"), "{{pool}} {{outcome}}")),
+    ]),
+    ("Secrets", [
+        lines("Age", "Since the source of each secret in use last changed.", "s", (f"max by (secret) (malote_secret_age_seconds{{{N}}}) > 0", "{{secret}}")),
+        lines("In use for", "Since the value in use was taken.", "s", (f"time() - (min by (secret) (malote_secret_loaded_timestamp_seconds{{{N}}}) > 0)", "{{secret}}")),
+        lines("Renewals", "New values that were taken, and looks that failed.", "ops", (rate("malote_secret_renewals_total", "secret"), "{{secret}}"),
+              (rate("malote_secret_reload_failures_total", "secret"), "{{secret}} failed")),
     ]),
     ("RabbitMQ", [
         lines("Deliveries", "Published and acknowledged.", "ops", ('sum(rate(rabbitmq_global_messages_received_total{job="rabbitmq"}[$__rate_interval]))', "published"),
@@ -184,4 +230,7 @@ QUIET = {
     "throttle_": "a class is shown once Meta has answered with it",
     'verdict!="accepted"': "a verdict is shown once an attempt has ended with it",
     "slo:": "long windows need events",
+    'status="5xx"}[$__rate_interval])) > 0': "a route is shown while it answers 5xx",
+    "secret_age": "a secret is shown once somebody has asked for it",
+    "secret_loaded": "a secret is shown once somebody has asked for it",
 }

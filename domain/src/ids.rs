@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -69,4 +70,11 @@ ids! {
     DeadLetterId;
     /// An invoice of a closed period.
     InvoiceId;
+}
+
+impl MessageId {
+    /// Gives the id of its trace as W3C writes it: its own, without hyphens, so that nobody has to look one up for the other.
+    pub const fn trace(self) -> Simple {
+        self.0.simple()
+    }
 }

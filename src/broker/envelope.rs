@@ -61,6 +61,16 @@ enum Wire {
 }
 
 impl Envelope {
+    /// Gives the ids that it names, for the log.
+    pub fn ids(&self) -> String {
+        let ids: Vec<String> = match self {
+            Self::Send { messages, .. } => messages.iter().map(ToString::to_string).collect(),
+            Self::Events { events, .. } => events.iter().map(ToString::to_string).collect(),
+            Self::Tick => Vec::new(),
+        };
+        ids.join(" ")
+    }
+
     /// Writes it as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         let wire = match self {

@@ -11,7 +11,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::Mutex;
 
-use super::{Broker, BrokerError, Envelope, Undecodable, topology};
+use super::{Broker, BrokerError, Envelope, Note, Undecodable, topology};
 
 /// How long the broker may take to answer on a channel.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -154,6 +154,11 @@ impl Received {
     /// When it is none.
     pub fn envelope(&self) -> Result<Envelope, Undecodable> {
         Envelope::from_bytes(&self.delivery.data)
+    }
+
+    /// Reads what it says beside.
+    pub fn note(&self) -> Note {
+        Note::read(self.delivery.properties.headers().as_ref())
     }
 
     /// The bytes as they came.

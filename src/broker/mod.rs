@@ -6,11 +6,13 @@
 mod again;
 mod envelope;
 mod inbox;
+mod note;
 mod publisher;
 mod topology;
 
 pub use envelope::{EVENTS_MOST, Envelope, SENDS_MOST, Undecodable};
 pub use inbox::{Inbox, Intake, Received};
+pub use note::Note;
 pub use publisher::Publisher;
 
 use std::sync::Arc;

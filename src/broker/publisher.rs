@@ -11,7 +11,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Broker, BrokerError, Envelope, topology};
+use super::{Broker, BrokerError, Envelope, Note, topology};
 
 /// Envelopes that may wait to be published; beyond it publishers wait, or are refused.
 const WAITING_MOST: usize = 8_192;
@@ -31,6 +31,7 @@ type Confirmed = oneshot::Sender<Result<(), BrokerError>>;
 struct Letter {
     partition: Partition,
     envelope: Envelope,
+    note: Note,
     confirmed: Option<Confirmed>,
 }
 
@@ -79,23 +80,25 @@ impl Publisher {
     /// # Errors
     /// When the broker did not confirm it. It may have it all the same.
     pub async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError> {
-        let Some(partition) = self.partition(&envelope) else {
-            return Ok(());
-        };
-        self.publish_to(partition, envelope).await
+        let note = Note::of(&envelope);
+        self.publish_with(envelope, note).await
     }
 
-    /// Publishes to a partition's inbox and waits until the broker has it.
+    /// As [`Publisher::publish`], with a note of the caller.
     ///
     /// # Errors
     /// When the broker did not confirm it. It may have it all the same.
-    pub async fn publish_to(&self, partition: Partition, envelope: Envelope) -> Result<(), BrokerError> {
+    pub async fn publish_with(&self, envelope: Envelope, note: Note) -> Result<(), BrokerError> {
+        let Some(partition) = self.partition(&envelope) else {
+            return Ok(());
+        };
         let stopped = || BrokerError("the publisher has stopped".to_owned());
         let (confirmed, waits) = oneshot::channel();
         let way = self.way(&envelope);
         let letter = Letter {
             partition,
             envelope,
+            note,
             confirmed: Some(confirmed),
         };
         way.send(letter).await.map_err(|_| stopped())?;
@@ -104,11 +107,18 @@ impl Publisher {
 
     /// Publishes if there is room, and does not wait: for hints that the planner repeats when they are lost.
     pub fn publish_soon(&self, envelope: Envelope) {
+        let note = Note::of(&envelope);
+        self.publish_soon_with(envelope, note);
+    }
+
+    /// As [`Publisher::publish_soon`], with a note of the caller.
+    pub fn publish_soon_with(&self, envelope: Envelope, note: Note) {
         if let Some(partition) = self.partition(&envelope) {
             let way = self.way(&envelope);
             let letter = Letter {
                 partition,
                 envelope,
+                note,
                 confirmed: None,
             };
             if way.try_send(letter).is_err() {
@@ -123,6 +133,7 @@ impl Publisher {
             let letter = Letter {
                 partition: Partition(number),
                 envelope: Envelope::Tick,
+                note: Note::default(),
                 confirmed: None,
             };
             if self.letters.try_send(letter).is_err() {
@@ -175,7 +186,18 @@ async fn publish_all(broker: Broker, mut waiting: mpsc::Receiver<Letter>) {
 struct Parcel {
     partition: Partition,
     envelope: Envelope,
+    note: Note,
     waiting: Vec<Confirmed>,
+}
+
+impl Parcel {
+    /// Says what is published, to whoever follows a message: docs/logging.md.
+    fn follow(&self) {
+        if let Some(trace) = self.note.trace {
+            tracing::debug!(target: "journey", { trace.id = %trace.simple(), partition = self.partition.0,
+                ids = %self.envelope.ids() }, "a delivery is published");
+        }
+    }
 }
 
 fn gather(letters: impl Iterator<Item = Letter>) -> Vec<Parcel> {
@@ -187,10 +209,14 @@ fn gather(letters: impl Iterator<Item = Letter>) -> Vec<Parcel> {
             .filter(|parcel| parcel.partition == letter.partition)
             .find_map(|parcel| parcel.envelope.absorb(&letter.envelope).then_some(parcel));
         match same_way {
-            Some(parcel) => parcel.waiting.extend(letter.confirmed),
+            Some(parcel) => {
+                parcel.note.absorb(letter.note);
+                parcel.waiting.extend(letter.confirmed);
+            }
             None => parcels.push(Parcel {
                 partition: letter.partition,
                 envelope: letter.envelope,
+                note: letter.note,
                 waiting: letter.confirmed.into_iter().collect(),
             }),
         }
@@ -214,13 +240,17 @@ async fn publish_round(
     };
     let mut confirms = Vec::with_capacity(parcels.len());
     for parcel in parcels {
+        parcel.follow();
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_headers(parcel.note.headers(&parcel.envelope));
         let confirm = channel
             .basic_publish(
                 broker.exchange().into(),
                 broker.queue(parcel.partition).into(),
                 BasicPublishOptions::default(),
                 &parcel.envelope.to_bytes(),
-                BasicProperties::default().with_delivery_mode(PERSISTENT),
+                properties,
             )
             .await?;
         confirms.push(confirm);

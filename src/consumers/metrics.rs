@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+/// Edges of the buckets of the time to settlement; a minute is the objective's.
+const SETTLED_SECONDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0, 300.0, 900.0, 3_600.0];
 
 /// How partitions come and go on this node. Clones count together.
 #[derive(Clone)]
@@ -17,6 +21,7 @@ pub struct Metrics {
     lapses: Counter,
     takeover: Histogram,
     handover: Histogram,
+    settled: Histogram,
 }
 
 impl Metrics {
@@ -31,7 +36,13 @@ impl Metrics {
             lapses: Counter::default(),
             takeover: seconds(),
             handover: seconds(),
+            settled: Histogram::new(SETTLED_SECONDS),
         };
+        registry.register(
+            "malote_event_to_settled_seconds",
+            "Time from a status by Meta's clock until it was applied to its message and the ledger",
+            metrics.settled.clone(),
+        );
         registry.register(
             "malote_partitions_registered",
             "Partitions that this node owns or stands in line for",
@@ -89,6 +100,15 @@ impl Metrics {
 
     pub(super) fn handed_over(&self, after: Duration) {
         self.handover.observe(after.as_secs_f64());
+    }
+
+    /// Notes that events are settled which happened at these times. Meta's clock has whole seconds, and may be ahead.
+    pub(super) fn settled(&self, happened: &[Timestamp]) {
+        let now = Timestamp::now();
+        for at in happened {
+            let seconds = now.duration_since(*at).as_secs_f64().max(0.0);
+            self.settled.observe(seconds);
+        }
     }
 
     pub(super) fn lapsed(&self) {

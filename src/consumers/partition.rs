@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::tenants::Work;
+use actors::tenants::{Delivered, Work};
 use domain::dead_letter::LetterKind;
 use domain::ids::{EventId, MessageId, TenantId};
 use domain::message::Lane;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Consumers, REOPEN_AFTER};
-use crate::broker::{EVENTS_MOST, Envelope, Intake, Received};
+use crate::broker::{EVENTS_MOST, Envelope, Intake, Note, Received};
 use crate::storage::ownership;
 
 /// Deliveries of one tenant that may be unacknowledged at once: a quarter of the prefetch.
@@ -43,6 +43,8 @@ type AtWork = Arc<Mutex<HashMap<TenantId, OfTenant>>>;
 struct OfTenant {
     deliveries: usize,
     overflow: Vec<EventId>,
+    /// When those happened, as far as it is known.
+    happened: Vec<Timestamp>,
 }
 
 /// Consumes a partition until `stop`; opens it again whenever it is lost.
@@ -149,6 +151,7 @@ async fn become_owner(consumers: &Consumers, partition: Partition, intake: &Inta
 }
 
 async fn handle(consumers: Consumers, partition: Partition, received: Received, at_work: AtWork) {
+    let note = received.note();
     let (tenant, work) = match received.envelope() {
         Ok(Envelope::Send {
             tenant,
@@ -162,6 +165,7 @@ async fn handle(consumers: Consumers, partition: Partition, received: Received, 
                 sender,
                 lane,
                 campaign,
+                due: note.oldest(),
                 messages,
             },
         ),
@@ -178,38 +182,52 @@ async fn handle(consumers: Consumers, partition: Partition, received: Received, 
             return;
         }
     };
+    follow(&note, tenant, "is taken");
     let Some(place) = Place::take(&at_work, tenant, places_for(&work)) else {
         match work {
             Work::Send { messages, .. } => give_back(&consumers, tenant, messages).await,
-            Work::Events(events) => remember(&at_work, tenant, events),
+            Work::Events(events) => remember(&at_work, tenant, events, note.since),
         }
         return received.acknowledge().await;
     };
+    let is_events = matches!(work, Work::Events(_));
     match consumers.tenants.deliver(partition, tenant, work).await {
-        Ok(()) => received.acknowledge().await,
+        Ok(delivered) => {
+            if is_events && delivered == Delivered::Done {
+                consumers.metrics.settled(&note.since);
+            }
+            follow(&note, tenant, "is settled");
+            received.acknowledge().await;
+        }
         Err(error) => {
             tracing::debug!(%tenant, %error, "a delivery is left to the partition's next owner");
             return;
         }
     }
-    while let Some(events) = place.overflow() {
-        if consumers
-            .tenants
-            .deliver(partition, tenant, Work::Events(events))
-            .await
-            .is_err()
-        {
-            return;
+    while let Some((events, happened)) = place.overflow() {
+        let work = Work::Events(events);
+        match consumers.tenants.deliver(partition, tenant, work).await {
+            Ok(Delivered::Done) => consumers.metrics.settled(&happened),
+            Ok(Delivered::Left) => {}
+            Err(_) => return,
         }
     }
 }
 
+/// Says what becomes of a delivery, to whoever follows a message: docs/logging.md.
+fn follow(note: &Note, tenant: TenantId, step: &'static str) {
+    if let Some(trace) = note.trace {
+        tracing::debug!(target: "journey", { trace.id = %trace.simple(), tenant.id = %tenant, step }, "a delivery");
+    }
+}
+
 /// Keeps events in mind for whoever of their tenant is done first. They are stored: forgetting them only delays them.
-fn remember(at_work: &AtWork, tenant: TenantId, events: Vec<EventId>) {
+fn remember(at_work: &AtWork, tenant: TenantId, events: Vec<EventId>, happened: Vec<Timestamp>) {
     let mut tenants = at_work.lock().unwrap_or_else(PoisonError::into_inner);
-    let overflow = &mut tenants.entry(tenant).or_default().overflow;
-    if overflow.len() + events.len() <= OVERFLOW_MOST {
-        overflow.extend(events);
+    let of_tenant = tenants.entry(tenant).or_default();
+    if of_tenant.overflow.len() + events.len() <= OVERFLOW_MOST {
+        of_tenant.overflow.extend(events);
+        of_tenant.happened.extend(happened);
     }
 }
 
@@ -249,13 +267,15 @@ impl Place {
         })
     }
 
-    /// Gives events that found no place, as many as one delivery may name.
-    fn overflow(&self) -> Option<Vec<EventId>> {
+    /// Gives events that found no place, as many as one delivery may name, and when as many happened.
+    fn overflow(&self) -> Option<(Vec<EventId>, Vec<Timestamp>)> {
         let mut tenants = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        let overflow = &mut tenants.get_mut(&self.tenant)?.overflow;
-        let from = overflow.len().saturating_sub(EVENTS_MOST);
-        let events = overflow.split_off(from);
-        (!events.is_empty()).then_some(events)
+        let of_tenant = tenants.get_mut(&self.tenant)?;
+        let from = of_tenant.overflow.len().saturating_sub(EVENTS_MOST);
+        let events = of_tenant.overflow.split_off(from);
+        let from = of_tenant.happened.len().saturating_sub(events.len());
+        let happened = of_tenant.happened.split_off(from);
+        (!events.is_empty()).then_some((events, happened))
     }
 }
 
@@ -284,11 +304,12 @@ mod tests {
             std::iter::from_fn(|| Place::take(&at_work, tenant, OF_ONE_TENANT)).collect();
         assert_eq!(places.len(), OF_ONE_TENANT);
         let (sender, messages) = (domain::ids::SenderId(Uuid::now_v7()), Vec::new());
-        let (lane, campaign) = (Lane::Fast, None);
+        let (lane, campaign, due) = (Lane::Fast, None, None);
         let single = Work::Send {
             sender,
             lane,
             campaign,
+            due,
             messages,
         };
         assert!(
@@ -300,10 +321,15 @@ mod tests {
             "a neighbour has its own"
         );
         let events: Vec<EventId> = (0..EVENTS_MOST + 1).map(|_| EventId(Uuid::now_v7())).collect();
-        remember(&at_work, tenant, events);
+        let happened = vec![Timestamp::now(); EVENTS_MOST];
+        remember(&at_work, tenant, events, happened);
         let place = places.pop().unwrap();
-        assert_eq!(place.overflow().map(|events| events.len()), Some(EVENTS_MOST));
-        assert_eq!(place.overflow().map(|events| events.len()), Some(1));
+        let taken = || {
+            let taken = place.overflow();
+            taken.map(|(events, happened)| (events.len(), happened.len()))
+        };
+        assert_eq!(taken(), Some((EVENTS_MOST, EVENTS_MOST)));
+        assert_eq!(taken(), Some((1, 0)), "of one it was not known when it happened");
         assert!(place.overflow().is_none());
         drop((place, places));
         assert!(at_work.lock().unwrap().is_empty());
@@ -314,8 +340,13 @@ mod tests {
         let (at_work, tenant) = (AtWork::default(), TenantId(Uuid::now_v7()));
         let _place = Place::take(&at_work, tenant, OF_ONE_TENANT);
         for _ in 0..OVERFLOW_MOST + 5 {
-            remember(&at_work, tenant, vec![EventId(Uuid::now_v7())]);
+            let (event, happened) = (EventId(Uuid::now_v7()), Timestamp::now());
+            remember(&at_work, tenant, vec![event], vec![happened]);
         }
-        assert_eq!(at_work.lock().unwrap()[&tenant].overflow.len(), OVERFLOW_MOST);
+        let kept = &at_work.lock().unwrap()[&tenant];
+        assert_eq!(
+            (kept.overflow.len(), kept.happened.len()),
+            (OVERFLOW_MOST, OVERFLOW_MOST)
+        );
     }
 }

@@ -14,12 +14,13 @@ pub use watch::{Metrics as WaitMetrics, watch};
 
 use std::time::{Duration, Instant};
 
+use domain::ids::MessageId;
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{EVENTS_MOST, Envelope, Publisher, SENDS_MOST};
+use crate::broker::{EVENTS_MOST, Envelope, Note, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
 use crate::storage::{
@@ -151,13 +152,17 @@ impl Planner {
     async fn publish(&self, taken: &Taken) -> anyhow::Result<()> {
         self.metrics.queued.inc_by(taken.messages.len() as u64);
         let deliveries = taken.messages.chunks(SENDS_MOST).map(|messages| {
-            self.publisher.publish(Envelope::Send {
+            messages.iter().for_each(|message| follow(taken, *message));
+            let envelope = Envelope::Send {
                 tenant: taken.tenant,
                 sender: taken.sender,
                 lane: taken.lane,
                 campaign: taken.campaign,
                 messages: messages.to_vec(),
-            })
+            };
+            let mut note = Note::of(&envelope);
+            note.since.extend(taken.due_at);
+            self.publisher.publish_with(envelope, note)
         });
         futures_util::future::try_join_all(deliveries).await?;
         Ok(())
@@ -188,15 +193,27 @@ impl Planner {
         let given_back = planning::give_back_forgotten(&self.database, queued_for).await?;
         self.metrics.given_back.inc_by(given_back as u64);
         let unapplied_for = Duration::from_millis(self.settings.unapplied_for_most_ms);
-        for (tenant, events) in planning::unapplied_events(&self.database, unapplied_for).await? {
-            self.metrics.republished.inc_by(events.len() as u64);
-            for part in events.chunks(EVENTS_MOST) {
-                self.publisher.publish_soon(Envelope::Events {
-                    tenant,
+        for late in planning::unapplied_events(&self.database, unapplied_for).await? {
+            self.metrics.republished.inc_by(late.events.len() as u64);
+            let mut happened = late.happened.chunks(EVENTS_MOST);
+            for part in late.events.chunks(EVENTS_MOST) {
+                let envelope = Envelope::Events {
+                    tenant: late.tenant,
                     events: part.to_vec(),
-                });
+                };
+                let note = Note {
+                    trace: None,
+                    since: happened.next().unwrap_or_default().to_vec(),
+                };
+                self.publisher.publish_soon_with(envelope, note);
             }
         }
         Ok(())
     }
+}
+
+/// Says that a message is queued, to whoever follows it: docs/logging.md.
+fn follow(taken: &Taken, message: MessageId) {
+    tracing::debug!(target: "journey", { trace.id = %message.trace(), tenant.id = %taken.tenant, message.id = %message,
+        campaign.id = taken.campaign.map(tracing::field::display) }, "a message is queued");
 }

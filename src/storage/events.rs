@@ -1,6 +1,8 @@
 //! Storing what webhooks report: the evidence. An event is itself, however often it is delivered.
 
-use domain::ids::{AttemptId, EventId, TenantId};
+use std::collections::HashMap;
+
+use domain::ids::{AttemptId, EventId, MessageId, TenantId};
 use domain::webhook::Quarantine;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -133,6 +135,33 @@ pub async fn store_statuses(
         .iter()
         .map(|row| (TenantId(row.get(0)), EventId(row.get(1))))
         .collect())
+}
+
+/// Tells whose the attempts are, of those that are their message's present one.
+///
+/// # Errors
+/// What the database says.
+pub async fn messages_of(
+    database: &Database,
+    attempts: &[(TenantId, AttemptId)],
+) -> Result<HashMap<AttemptId, MessageId>, StorageError> {
+    if attempts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let tenants: Vec<Uuid> = attempts.iter().map(|(tenant, _)| tenant.0).collect();
+    let ids: Vec<Uuid> = attempts.iter().map(|(_, attempt)| attempt.0).collect();
+    let mut connection = database.get().await?;
+    let rows = connection
+        .query(
+            "SELECT m.attempt_id, m.id FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
+             JOIN messages m ON m.tenant_id = w.tenant_id AND m.attempt_id = w.attempt_id",
+            &[&tenants, &ids],
+        )
+        .await?;
+    let pairs = rows
+        .iter()
+        .map(|row| (AttemptId(row.get(0)), MessageId(row.get(1))));
+    Ok(pairs.collect())
 }
 
 /// Stores everything else, once per identity, and gives the ids of what was new.

@@ -57,6 +57,8 @@ pub struct Taken {
     pub campaign: Option<CampaignId>,
     /// Which messages.
     pub messages: Vec<MessageId>,
+    /// Since when the oldest of them was due, where that is not a matter of the number's rate.
+    pub due_at: Option<Timestamp>,
 }
 
 const SOURCES: &str = "SELECT w.tenant_id, w.sender_id, w.campaign_id, s.messages_per_second, coalesce(q.queued, 0)::integer AS queued,
@@ -270,6 +272,17 @@ async fn sweep_campaign(database: &Database, campaign: Uuid) -> Result<usize, St
     Ok(rows.len())
 }
 
+/// Stored events of one tenant that nobody applied.
+#[derive(Clone, Debug)]
+pub struct LateEvents {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub events: Vec<EventId>,
+    /// When those happened that Meta reported, by its clock.
+    pub happened: Vec<Timestamp>,
+}
+
 /// Lists stored events that nobody applied for a while, by tenant.
 ///
 /// # Errors
@@ -277,11 +290,12 @@ async fn sweep_campaign(database: &Database, campaign: Uuid) -> Result<usize, St
 pub async fn unapplied_events(
     database: &Database,
     unapplied_for: Duration,
-) -> Result<Vec<(TenantId, Vec<EventId>)>, StorageError> {
+) -> Result<Vec<LateEvents>, StorageError> {
     let mut connection = database.get().await?;
     let rows = connection
         .query(
-            "SELECT tenant_id, array_agg(id) FROM (SELECT tenant_id, id FROM events e WHERE applied_at IS NULL
+            "SELECT tenant_id, array_agg(id), coalesce(array_agg(occurred_at) FILTER (WHERE source = 'meta'), '{}')
+             FROM (SELECT tenant_id, id, source, occurred_at FROM events e WHERE applied_at IS NULL
                 AND received_at < now() - $1 * interval '1 second' AND NOT EXISTS (
                     SELECT FROM dead_letters d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
                         AND d.resolution IS DISTINCT FROM 'replayed')
@@ -293,7 +307,11 @@ pub async fn unapplied_events(
         .iter()
         .map(|row| {
             let ids: Vec<Uuid> = row.get(1);
-            (TenantId(row.get(0)), ids.into_iter().map(EventId).collect())
+            LateEvents {
+                tenant: TenantId(row.get(0)),
+                events: ids.into_iter().map(EventId).collect(),
+                happened: row.get(2),
+            }
         })
         .collect())
 }

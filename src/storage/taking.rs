@@ -27,11 +27,11 @@ const OF_CANARY: &str = "WITH due AS (SELECT tenant_id, id FROM messages
         FOR UPDATE SKIP LOCKED)
     UPDATE messages m SET state = 'queued', queued_at = now(), due_at = NULL, updated_at = now()
     FROM due WHERE m.tenant_id = due.tenant_id AND m.id = due.id RETURNING m.id";
-const OF_SENDER: &str = "WITH due AS (SELECT tenant_id, id FROM messages
+const OF_SENDER: &str = "WITH due AS (SELECT tenant_id, id, due_at FROM messages
         WHERE due_at IS NOT NULL AND due_at <= now() AND campaign_id IS NULL AND sender_id = $1
         ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
     UPDATE messages m SET state = 'queued', queued_at = now(), due_at = NULL, updated_at = now()
-    FROM due WHERE m.tenant_id = due.tenant_id AND m.id = due.id RETURNING m.id";
+    FROM due WHERE m.tenant_id = due.tenant_id AND m.id = due.id RETURNING m.id, due.due_at";
 const LOOK_AT_CAMPAIGN: &str = "SELECT id, recipient FROM messages
     WHERE campaign_id = $1 AND due_at IS NOT NULL AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 const LOOK_AT_CANARY: &str = "SELECT id, recipient FROM messages
@@ -51,7 +51,7 @@ pub async fn take(database: &Database, wanted: &[(Source, u32)]) -> Result<Vec<T
     let mut transaction = database.begin().await?;
     let (mut taken, mut changes) = (Vec::new(), CountChanges::default());
     for (source, share) in wanted {
-        let messages = take_from(&mut transaction, source, i64::from(*share)).await?;
+        let (messages, due_at) = take_from(&mut transaction, source, i64::from(*share)).await?;
         if messages.is_empty() {
             continue;
         }
@@ -70,6 +70,7 @@ pub async fn take(database: &Database, wanted: &[(Source, u32)]) -> Result<Vec<T
             lane,
             campaign: source.campaign,
             messages,
+            due_at,
         });
     }
     changes.write(&mut transaction, Writer::Planner).await?;
@@ -81,10 +82,11 @@ async fn take_from(
     transaction: &mut Transaction,
     source: &Source,
     most: i64,
-) -> Result<Vec<MessageId>, StorageError> {
+) -> Result<(Vec<MessageId>, Option<Timestamp>), StorageError> {
     let rows = match (source.campaign, &source.window) {
         (Some(campaign), Some(window)) => {
-            return take_open(transaction, source, campaign, window, most).await;
+            let taken = take_open(transaction, source, campaign, window, most).await?;
+            return Ok((taken, None));
         }
         (Some(campaign), None) if source.only_canary => {
             transaction.query(OF_CANARY, &[&campaign.0, &most]).await?
@@ -92,7 +94,12 @@ async fn take_from(
         (Some(campaign), None) => transaction.query(OF_CAMPAIGN, &[&campaign.0, &most]).await?,
         (None, _) => transaction.query(OF_SENDER, &[&source.sender.0, &most]).await?,
     };
-    Ok(rows.iter().map(|row| MessageId(row.get(0))).collect())
+    // A campaign's messages are due all at once, and wait for their number's rate.
+    let due = match source.campaign {
+        Some(_) => None,
+        None => rows.iter().map(|row| row.get::<_, Timestamp>(1)).min(),
+    };
+    Ok((rows.iter().map(|row| MessageId(row.get(0))).collect(), due))
 }
 
 /// Takes those whose window is open. Where some are found closed, more are looked at, so that a stretch of them never costs its

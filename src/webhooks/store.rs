@@ -1,19 +1,20 @@
 //! Storing deliveries by group commit: while one insert is under way, the next deliveries gather. The owner is woken afterwards.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 
-use domain::ids::{EventId, TenantId};
+use domain::ids::{EventId, MessageId, TenantId};
 use domain::webhook::{Quarantine, identity};
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Metrics;
 use super::changes::Rows;
-use crate::broker::{EVENTS_MOST, Envelope, Publisher};
+use crate::broker::{EVENTS_MOST, Envelope, Note, Publisher};
 use crate::storage::events::{
-    NewOther, NewStatus, SecurityEvent, count_security_events, store_others, store_statuses,
+    NewOther, NewStatus, SecurityEvent, count_security_events, messages_of, store_others, store_statuses,
 };
 use crate::storage::{Database, StorageError};
 
@@ -73,7 +74,16 @@ struct Writer {
 #[derive(Default)]
 struct New {
     ids: HashSet<Uuid>,
-    statuses: Vec<(TenantId, EventId)>,
+    statuses: Vec<NewStatusStored>,
+}
+
+/// A status that was stored for the first time.
+struct NewStatusStored {
+    tenant: TenantId,
+    event: EventId,
+    happened: Option<Timestamp>,
+    /// Whose status it is, if somebody follows messages.
+    message: Option<MessageId>,
 }
 
 impl Writer {
@@ -139,23 +149,77 @@ impl Writer {
         let security: Vec<&SecurityEvent> = deliveries.iter().flat_map(|one| &one.security).collect();
         count_security_events(&self.database, &security).await?;
         let mut ids: HashSet<Uuid> = store_others(&self.database, &others).await?.into_iter().collect();
-        let statuses = store_statuses(&self.database, &statuses).await?;
-        self.metrics.count_new_statuses(statuses.len());
-        ids.extend(statuses.iter().map(|(_, event)| event.0));
-        Ok(New { ids, statuses })
+        let stored = store_statuses(&self.database, &statuses).await?;
+        self.metrics.count_new_statuses(stored.len());
+        ids.extend(stored.iter().map(|(_, event)| event.0));
+        let followed = match tracing::enabled!(target: "journey", tracing::Level::DEBUG) {
+            true => self.follow(&statuses, &stored).await,
+            false => HashMap::new(),
+        };
+        let happened: HashMap<EventId, Timestamp> = statuses
+            .iter()
+            .map(|status| (status.id, status.occurred_at))
+            .collect();
+        let statuses = stored.into_iter().map(|(tenant, event)| NewStatusStored {
+            tenant,
+            event,
+            happened: happened.get(&event).copied(),
+            message: followed.get(&event).copied(),
+        });
+        Ok(New {
+            ids,
+            statuses: statuses.collect(),
+        })
     }
 
-    fn wake(&self, new: Vec<(TenantId, EventId)>) {
-        let mut by_tenant: BTreeMap<TenantId, Vec<EventId>> = BTreeMap::new();
-        for (tenant, event) in new {
-            by_tenant.entry(tenant).or_default().push(event);
+    /// Says which messages' statuses were stored, to whoever follows one: docs/logging.md. Only then is the database asked.
+    async fn follow(
+        &self,
+        statuses: &[&NewStatus],
+        stored: &[(TenantId, EventId)],
+    ) -> HashMap<EventId, MessageId> {
+        let new: HashSet<EventId> = stored.iter().map(|(_, event)| *event).collect();
+        let new: Vec<&NewStatus> = statuses
+            .iter()
+            .copied()
+            .filter(|status| new.contains(&status.id))
+            .collect();
+        let attempts: Vec<_> = new.iter().map(|status| (status.tenant, status.attempt)).collect();
+        let messages = messages_of(&self.database, &attempts)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::debug!(%error, "it is not known whose statuses were stored");
+                HashMap::new()
+            });
+        let mut followed = HashMap::new();
+        for status in new {
+            let Some(&message) = messages.get(&status.attempt) else {
+                continue;
+            };
+            tracing::debug!(target: "journey", { trace.id = %message.trace(), tenant.id = %status.tenant, attempt.id = %status.attempt,
+                event.id = %status.id, status = status.status }, "a status is stored");
+            followed.insert(status.id, message);
         }
-        for (tenant, events) in by_tenant {
-            for part in events.chunks(EVENTS_MOST) {
-                self.publisher.publish_soon(Envelope::Events {
-                    tenant,
-                    events: part.to_vec(),
-                });
+        followed
+    }
+
+    fn wake(&self, new: Vec<NewStatusStored>) {
+        let mut by_tenant: BTreeMap<TenantId, Vec<NewStatusStored>> = BTreeMap::new();
+        for status in new {
+            by_tenant.entry(status.tenant).or_default().push(status);
+        }
+        for (tenant, statuses) in by_tenant {
+            for part in statuses.chunks(EVENTS_MOST) {
+                let events = part.iter().map(|status| status.event).collect();
+                let note = Note {
+                    trace: part
+                        .iter()
+                        .find_map(|status| status.message)
+                        .map(|message| message.0),
+                    since: part.iter().filter_map(|status| status.happened).collect(),
+                };
+                self.publisher
+                    .publish_soon_with(Envelope::Events { tenant, events }, note);
             }
         }
     }
@@ -193,7 +257,6 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use domain::ids::AttemptId;
-    use jiff::Timestamp;
 
     use super::*;
 

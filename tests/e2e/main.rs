@@ -10,6 +10,7 @@ mod failures;
 mod guard;
 mod happy_path;
 mod isolation;
+mod journey;
 mod keys;
 mod latency;
 mod launches;
@@ -21,6 +22,7 @@ mod pause;
 #[cfg(feature = "fault-injection")]
 mod quarantine;
 mod repeats;
+mod series;
 mod shutdown;
 #[cfg(feature = "fault-injection")]
 mod supervision;

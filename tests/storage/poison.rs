@@ -86,7 +86,7 @@ async fn a_poisoned_event_is_not_looked_for_again() {
             .await
             .unwrap();
         late.iter()
-            .any(|(tenant, events)| *tenant == test.tenant && events.contains(&EventId(event)))
+            .any(|late| late.tenant == test.tenant && late.events.contains(&EventId(event)))
     };
     assert!(late().await);
     let poison = Poison {

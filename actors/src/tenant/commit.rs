@@ -12,7 +12,7 @@ use crate::ports::{Claim, Claimed};
 use crate::tenant::World;
 use crate::tenant::proposal::Proposed;
 use crate::tenant::receipt::Receipt;
-use crate::tenant::sending::ToSend;
+use crate::tenant::sending::{ToSend, Turn};
 
 /// What one commit is about.
 #[derive(Debug)]
@@ -68,7 +68,11 @@ impl Batch {
         let mut to_send = Vec::with_capacity(claimed.len());
         for Proposed { item, live } in self.claims {
             if let Some(claimed) = claimed.remove(&live.id()) {
-                to_send.push(ToSend::new(world.clone(), claimed, live, deadline));
+                let turn = Turn {
+                    lane: item.lane,
+                    due: item.due(),
+                };
+                to_send.push(ToSend::new(world.clone(), claimed, live, (deadline, turn)));
             }
             item.done();
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::MessageId;
 use domain::message::Lane;
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::gate::Permit;
 #[derive(Debug)]
 pub(crate) struct Receipt {
     left: AtomicUsize,
+    due: Option<Timestamp>,
     kept: Mutex<Option<oneshot::Sender<()>>>,
     _permit: Permit,
     _bulk: Option<OwnedSemaphorePermit>,
@@ -26,10 +28,12 @@ impl Receipt {
         parts: usize,
         permit: Permit,
         bulk: Option<OwnedSemaphorePermit>,
+        due: Option<Timestamp>,
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (kept, promise) = oneshot::channel();
         let receipt = Self {
             left: AtomicUsize::new(parts.max(1)),
+            due,
             kept: Mutex::new(Some(kept)),
             _permit: permit,
             _bulk: bulk,
@@ -73,6 +77,11 @@ impl Item {
         }
     }
 
+    /// Since when its delivery is due, if that is known.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.receipt.due
+    }
+
     /// The message was claimed, found stale or given back.
     pub(crate) fn done(self) {
         self.receipt.part_done();
@@ -91,7 +100,7 @@ mod tests {
     async fn promise(parts: usize) -> (Arc<Receipt>, oneshot::Receiver<()>) {
         let (port, _inbox) = Port::<()>::open(Kind::SendQueue, TenantId(Uuid::nil()), 10);
         let permit = port.gate().admit(1).await.expect("room");
-        Receipt::new(parts, permit, None)
+        Receipt::new(parts, permit, None, None)
     }
 
     #[tokio::test]

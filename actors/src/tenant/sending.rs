@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::breaker::Sign;
+use domain::message::Lane;
 use domain::meta_error::{ErrorClass, classify};
 use domain::rate_limit::pair_key;
 use domain::retry::{Circumstances, Failure, HELD_DELAY, Next, Stop, decide};
 use domain::unknown::UnknownCause;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::delays::before_attempt;
@@ -30,6 +32,13 @@ struct Judgement {
     class: Option<ErrorClass>,
 }
 
+/// Whose turn it is, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) lane: Lane,
+    pub(crate) due: Option<Timestamp>,
+}
+
 /// A message that is this tenant's to send now. Dropped unsent, it goes back to `planned` and its reservation is given
 /// back: nothing of it has left.
 #[derive(Debug)]
@@ -41,6 +50,7 @@ struct Paid {
     claimed: Claimed,
     live: LiveAttempt,
     deadline: Instant,
+    turn: Turn,
 }
 
 impl fmt::Debug for Paid {
@@ -54,13 +64,14 @@ impl ToSend {
         world: Arc<World>,
         claimed: Claimed,
         live: LiveAttempt,
-        deadline: Instant,
+        (deadline, turn): (Instant, Turn),
     ) -> Self {
         Self(Some(Paid {
             world,
             claimed,
             live,
             deadline,
+            turn,
         }))
     }
 }
@@ -126,8 +137,10 @@ pub(crate) async fn send(mut to_send: ToSend) {
         claimed,
         live,
         deadline,
+        turn,
     } = paid;
     let claimed = Arc::new(claimed);
+    journey(&world, &claimed, "is claimed");
     let judgement = match held_back(&world, &claimed) {
         Some(judgement) => judgement,
         None => {
@@ -137,6 +150,11 @@ pub(crate) async fn send(mut to_send: ToSend) {
     };
     stop(&world, &claimed, judgement.stop, &evidence_of(&judgement.verdict));
     let (name, class) = (name_of(&judgement.verdict), judgement.class);
+    if let (Verdict::Accepted { .. }, Some(due)) = (&judgement.verdict, turn.due) {
+        let took = world.shared.clock.now().duration_since(due);
+        world.shared.metrics.accepted(turn.lane, took);
+    }
+    journey(&world, &claimed, name);
     let claim = Claim {
         message: claimed.message,
         attempt: claimed.attempt,
@@ -145,6 +163,12 @@ pub(crate) async fn send(mut to_send: ToSend) {
     world.shared.metrics.settled(name, class);
     drop(live);
     world.landed();
+}
+
+/// Says how far a message has come, to whoever follows it: docs/logging.md.
+fn journey(world: &World, claimed: &Claimed, step: &'static str) {
+    tracing::debug!(target: "journey", { trace.id = %claimed.message.trace(), tenant.id = %world.tenant(),
+        message.id = %claimed.message, attempt.id = %claimed.attempt, attempt = claimed.attempt_number, step }, "an attempt");
 }
 
 /// Looks last at what only the claim could tell, or what has changed since: the pair's own limit, and whether Meta is there.

@@ -19,6 +19,7 @@ fn of_campaign(sender: SenderId, campaign: CampaignId, messages: &[MessageId]) -
         sender,
         lane: Lane::Bulk,
         campaign: Some(campaign),
+        due: None,
         messages: messages.to_vec(),
     }
 }
@@ -28,6 +29,7 @@ fn single(sender: SenderId, message: MessageId) -> Work {
         sender,
         lane: Lane::Fast,
         campaign: None,
+        due: None,
         messages: vec![message],
     }
 }

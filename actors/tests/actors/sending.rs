@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use actors::ports::{PauseScope, Refusal, SendOutcome};
-use actors::tenants::Work;
+use actors::tenants::{Delivered, Work};
 use actors::testing::Trouble;
 use domain::campaign::PauseReason;
 use domain::message::{Lane, MessageState};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::rig::{PARTITION, in_paused_time, sender};
@@ -202,6 +203,7 @@ fn single_messages_overtake_campaigns() {
                 sender,
                 lane: Lane::Fast,
                 campaign: None,
+                due: None,
                 messages: single,
             };
             let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;
@@ -211,5 +213,35 @@ fn single_messages_overtake_campaigns() {
         let (delivered, took) = tokio::join!(rig.deliver(tenant, sender, &campaign), overtakes);
         delivered.expect("delivered");
         assert!(took < Duration::from_millis(250), "took {took:?}");
+    });
+}
+
+#[test]
+fn a_message_that_meta_accepts_tells_how_long_ago_it_was_due() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let work = |lane, due| Work::Send {
+            sender,
+            lane,
+            campaign: None,
+            due,
+            messages: rig.fakes.queued(tenant, sender, 1),
+        };
+        let due = Timestamp::now() - SignedDuration::from_secs(3);
+        let unknown = work(Lane::Bulk, None);
+        for work in [work(Lane::Fast, Some(due)), unknown] {
+            let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;
+            assert_eq!(delivered, Ok(Delivered::Done));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 2);
+        let name = "malote_message_due_to_accepted_seconds";
+        for line in [
+            format!("{name}_bucket{{le=\"2.5\",lane=\"fast\"}} 0"),
+            format!("{name}_bucket{{le=\"5.0\",lane=\"fast\"}} 1"),
+            format!("{name}_count{{lane=\"bulk\"}} 0"),
+        ] {
+            assert!(rig.shows(&line), "{line} in:\n{}", rig.metrics());
+        }
     });
 }

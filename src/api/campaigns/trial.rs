@@ -16,7 +16,7 @@ use crate::api::authentication::{Scope, tenant};
 use crate::api::body::{self, Json};
 use crate::api::context::Context;
 use crate::api::idempotency::{self, Once};
-use crate::api::messages::AcceptedMessage;
+use crate::api::messages::{AcceptedMessage, follow};
 use crate::api::refused::{Refused, undo};
 use crate::api::reply::{Answer, finish};
 use crate::api::upload::RowReader;
@@ -75,6 +75,7 @@ pub(in crate::api) async fn test(
         Err(refused) => return Err(undo(first.transaction, refused).await.into()),
     };
     let answer = first.answer(StatusCode::ACCEPTED, &accepted).await?;
+    follow(tenant, &accepted);
     if accepted.state == MessageState::Queued {
         // Only a hint: if it is lost, the planner takes the message up again.
         context.publisher.publish_soon(Envelope::Send {

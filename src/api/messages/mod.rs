@@ -8,4 +8,4 @@ pub use requests::{
     AcceptedMessage, HappeningView, MessageBody, MessageError, MessageQuery, MessageStory, MessageView, list,
     read, store,
 };
-pub(super) use routes::routes;
+pub(super) use routes::{follow, routes};

@@ -11,6 +11,7 @@ use warp::reply::Response;
 use super::requests::{self, AcceptedMessage, MessageBody, MessageQuery, MessageStory, MessageView};
 use crate::api::authentication::{Scope, tenant};
 use crate::api::body::{self, Json};
+use crate::api::call;
 use crate::api::context::Context;
 use crate::api::idempotency::{self, Once};
 use crate::api::pagination::Page;
@@ -69,6 +70,7 @@ pub(in crate::api) async fn send(
         Err(refused) => return Err(undo(first.transaction, refused).await.into()),
     };
     let answer = first.answer(StatusCode::ACCEPTED, &accepted).await?;
+    follow(tenant, &accepted);
     if accepted.state == MessageState::Queued {
         // Only a hint: if it is lost, the planner takes the message up again.
         context.publisher.publish_soon(Envelope::Send {
@@ -80,6 +82,14 @@ pub(in crate::api) async fn send(
         });
     }
     Ok(answer)
+}
+
+/// Says that a message is stored, to whoever follows it: docs/logging.md.
+pub(in crate::api) fn follow(tenant: TenantId, accepted: &AcceptedMessage) {
+    let request = call::current().map(|call| tracing::field::display(call.id));
+    let message = MessageId(accepted.id);
+    tracing::debug!(target: "journey", { trace.id = %message.trace(), tenant.id = %tenant, message.id = %message,
+        request.id = request, state = accepted.state.as_str() }, "a message is stored");
 }
 
 /// Lists messages: of a campaign in the order of recipients, else the newest first.

@@ -30,7 +30,7 @@ struct Label {
 #[derive(Clone, Default)]
 pub struct Metrics {
     loaded: Family<Label, Gauge>,
-    changed: Family<Label, Gauge>,
+    age: Family<Label, Gauge>,
     renewals: Family<Label, Counter>,
     failures: Family<Label, Counter>,
 }
@@ -45,9 +45,9 @@ impl Metrics {
             metrics.loaded.clone(),
         );
         registry.register(
-            "malote_secret_changed_timestamp_seconds",
-            "When the source of the value last changed: its file, or the store's version; 0 where nothing tells",
-            metrics.changed.clone(),
+            "malote_secret_age_seconds",
+            "How long ago the source of a secret in use last changed: its file, or the store's version; 0 where nothing tells",
+            metrics.age.clone(),
         );
         registry.register(
             "malote_secret_renewals",
@@ -61,7 +61,7 @@ impl Metrics {
         );
         for secret in SecretName::ALL.map(SecretName::as_str).into_iter().chain([STORE]) {
             drop(metrics.loaded.get_or_create(&Label { secret }));
-            drop(metrics.changed.get_or_create(&Label { secret }));
+            drop(metrics.age.get_or_create(&Label { secret }));
             drop(metrics.renewals.get_or_create(&Label { secret }));
             drop(metrics.failures.get_or_create(&Label { secret }));
         }
@@ -72,7 +72,9 @@ impl Metrics {
         let label = Label {
             secret: name.as_str(),
         };
-        self.changed.get_or_create(&label).set(seconds(at));
+        let age = SystemTime::now().duration_since(at).unwrap_or_default();
+        let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        self.age.get_or_create(&label).set(seconds);
     }
 
     fn loaded(&self, name: SecretName, since: SystemTime) {

@@ -1,0 +1,88 @@
+//! How much a server shows on `/metrics`: a bounded number of series, whatever the number of tenants.
+
+use domain::ids::{EventId, TenantId};
+use jiff::Timestamp;
+use malote::broker::{Broker, Envelope, Publisher};
+use malote::storage::{Database, Role, plans, tenants};
+use malote::trial::{Installation, PARTITIONS, PlanChoice, Tenant, eventually};
+use simulator::config::Config;
+use uuid::Uuid;
+
+use crate::support::{SOON, start};
+
+/// Tenants that have actors at once.
+const TENANTS: usize = 1_000;
+/// Series that a process may show. Beyond 5,000 `deploy/prometheus/prometheus.yml` refuses it all.
+const BUDGET: usize = 1_500;
+/// Series that name a tenant: the five deepest mailboxes of each of three kinds.
+const NAMED_MOST: usize = 15;
+
+async fn series(installation: &Installation) -> Vec<String> {
+    let text = installation.admin.get_text("/metrics").await.expect("metrics");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
+}
+
+/// Makes tenants on the same plan as another one.
+async fn make_more(installation: &Installation, like: &Tenant) -> Vec<TenantId> {
+    let system = Database::connect(&installation.config().database, Role::AppSystem)
+        .await
+        .unwrap();
+    let mut transaction = system.begin().await.unwrap();
+    let model = tenants::find(&mut transaction, like.id).await.unwrap().unwrap();
+    let code = model.plan.expect("a plan");
+    let plan = plans::newest(&mut transaction, &code).await.unwrap().unwrap();
+    let made: Vec<TenantId> = (0..TENANTS).map(|_| TenantId(Uuid::now_v7())).collect();
+    for tenant in &made {
+        let (name, zone) = ("one of many", "Europe/Lisbon");
+        tenants::insert(&mut transaction, *tenant, name, zone).await.unwrap();
+        plans::assign(
+            &mut transaction,
+            *tenant,
+            plan.plan.id,
+            Timestamp::now(),
+            "now",
+        )
+        .await
+        .unwrap();
+    }
+    transaction.commit().await.unwrap();
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_tenants_make_no_more_series_than_one() {
+    let installation = start("series", Config::for_tests(), &[]).await;
+    let tenant = Tenant::create(&installation, "series", PlanChoice::FREE, 80)
+        .await
+        .unwrap();
+    let campaign = tenant.launch_to("first", 40_000_000, 20).await.unwrap();
+    tenant.finished(&campaign, SOON).await.unwrap();
+    installation.settle(SOON).await.unwrap();
+    let before = series(&installation).await.len();
+
+    let publisher = Publisher::start(Broker::new(&installation.config().broker, PARTITIONS).unwrap());
+    for tenant in make_more(&installation, &tenant).await {
+        // A delivery that names nothing starts the tenant's actors.
+        let events: Vec<EventId> = Vec::new();
+        publisher.publish_soon(Envelope::Events { tenant, events });
+    }
+    let alive = eventually("every tenant has its actors", SOON, || async {
+        let shown = series(&installation).await;
+        let alive = shown
+            .iter()
+            .find_map(|line| line.strip_prefix("malote_actors_alive{kind=\"send_queue\"} "));
+        let alive: usize = alive.unwrap_or("0").parse()?;
+        Ok((alive >= TENANTS).then_some(shown))
+    })
+    .await
+    .unwrap();
+    assert!(
+        alive.len() <= before + NAMED_MOST,
+        "{} series with {TENANTS} tenants, {before} with one",
+        alive.len()
+    );
+    assert!(alive.len() <= BUDGET, "{} series; {BUDGET} are allowed", alive.len());
+    eprintln!("{before} series with one tenant, {} with {TENANTS}", alive.len());
+    installation.stop().await.unwrap();
+}
