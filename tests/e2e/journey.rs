@@ -87,15 +87,14 @@ async fn one_id_tells_a_messages_way_and_no_line_names_anybody() {
         assert!(told.contains(step), "{step:?} is missing in {told:?}");
     }
     // The statuses' deliveries continue the trace, not only the message's own.
-    let published = all.iter().filter(|line| line["message"] == "a delivery is published");
+    let published = all
+        .iter()
+        .filter(|line| line["message"] == "a delivery is published");
     let of_trace: Vec<&str> = published
         .filter(|line| line["trace.id"] == trace.as_str())
         .filter_map(|line| line["ids"].as_str())
         .collect();
-    assert!(
-        of_trace.contains(&id.as_str()),
-        "the message's own: {of_trace:?}"
-    );
+    assert!(of_trace.contains(&id.as_str()), "the message's own: {of_trace:?}");
     let stored = all
         .iter()
         .find(|line| line["message"] == "a status is stored" && line["trace.id"] == trace.as_str());
@@ -121,6 +120,10 @@ async fn one_id_tells_a_messages_way_and_no_line_names_anybody() {
         let line = text.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "a line names {secret}");
     }
-    assert!(all.len() > 50, "the level is too low to prove anything: {}", all.len());
+    assert!(
+        all.len() > 50,
+        "the level is too low to prove anything: {}",
+        all.len()
+    );
     installation.stop().await.unwrap();
 }

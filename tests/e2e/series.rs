@@ -35,19 +35,55 @@ async fn make_more(installation: &Installation, like: &Tenant) -> Vec<TenantId> 
     let made: Vec<TenantId> = (0..TENANTS).map(|_| TenantId(Uuid::now_v7())).collect();
     for tenant in &made {
         let (name, zone) = ("one of many", "Europe/Lisbon");
-        tenants::insert(&mut transaction, *tenant, name, zone).await.unwrap();
-        plans::assign(
-            &mut transaction,
-            *tenant,
-            plan.plan.id,
-            Timestamp::now(),
-            "now",
-        )
-        .await
-        .unwrap();
+        tenants::insert(&mut transaction, *tenant, name, zone)
+            .await
+            .unwrap();
+        plans::assign(&mut transaction, *tenant, plan.plan.id, Timestamp::now(), "now")
+            .await
+            .unwrap();
     }
     transaction.commit().await.unwrap();
     made
+}
+
+/// The value of a series, summed over those that begin with a text.
+fn sum_of(series: &[String], begins: &str) -> f64 {
+    let lines = series.iter().filter(|line| line.starts_with(begins));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
+}
+
+/// What a campaign of twenty must have left in the metrics, whichever part tells it.
+fn check_what_a_campaign_leaves(series: &[String]) {
+    for (begins, least) in [
+        (
+            "malote_http_requests_total{class=\"api\",method=\"POST\",route=\"/v1/campaigns\",status=\"2xx\"}",
+            1.0,
+        ),
+        ("malote_http_request_seconds_count{class=\"upload\"}", 1.0),
+        (
+            "malote_webhook_acknowledgement_seconds_count{door=\"native\"}",
+            1.0,
+        ),
+        (
+            "malote_message_due_to_accepted_seconds_count{lane=\"bulk\"}",
+            20.0,
+        ),
+        ("malote_event_to_settled_seconds_count", 40.0),
+        ("malote_dependency_up{dependency=", 3.0),
+        (
+            "malote_dependency_check_seconds_count{dependency=\"rabbitmq\"}",
+            1.0,
+        ),
+        ("malote_pool_gets_total{pool=\"app_rw\"", 1.0),
+        ("malote_billing_freshness_looks_total{fresh=\"yes\"}", 1.0),
+        ("malote_secret_age_seconds{secret=\"admin\"}", 1.0),
+    ] {
+        let found = sum_of(series, begins);
+        assert!(found >= least, "{begins}: {found} where {least} is the least");
+    }
+    let late = "malote_message_due_to_accepted_seconds_bucket{le=\"60.0\",lane=\"bulk\"}";
+    assert!(sum_of(series, late) >= 20.0, "a clock of a minute is off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +95,9 @@ async fn a_thousand_tenants_make_no_more_series_than_one() {
     let campaign = tenant.launch_to("first", 40_000_000, 20).await.unwrap();
     tenant.finished(&campaign, SOON).await.unwrap();
     installation.settle(SOON).await.unwrap();
-    let before = series(&installation).await.len();
+    let before = series(&installation).await;
+    check_what_a_campaign_leaves(&before);
+    let before = before.len();
 
     let publisher = Publisher::start(Broker::new(&installation.config().broker, PARTITIONS).unwrap());
     for tenant in make_more(&installation, &tenant).await {
@@ -82,7 +120,11 @@ async fn a_thousand_tenants_make_no_more_series_than_one() {
         "{} series with {TENANTS} tenants, {before} with one",
         alive.len()
     );
-    assert!(alive.len() <= BUDGET, "{} series; {BUDGET} are allowed", alive.len());
+    assert!(
+        alive.len() <= BUDGET,
+        "{} series; {BUDGET} are allowed",
+        alive.len()
+    );
     eprintln!("{before} series with one tenant, {} with {TENANTS}", alive.len());
     installation.stop().await.unwrap();
 }
