@@ -27,22 +27,28 @@ async fn series(installation: &Installation) -> Vec<String> {
 async fn make_more(installation: &Installation, like: &Tenant) -> Vec<TenantId> {
     let system = Database::connect(&installation.config().database, Role::AppSystem)
         .await
-        .unwrap();
-    let mut transaction = system.begin().await.unwrap();
-    let model = tenants::find(&mut transaction, like.id).await.unwrap().unwrap();
+        .expect("the database answers");
+    let mut transaction = system.begin().await.expect("the database answers");
+    let model = tenants::find(&mut transaction, like.id)
+        .await
+        .expect("the database answers")
+        .expect("the database answers");
     let code = model.plan.expect("a plan");
-    let plan = plans::newest(&mut transaction, &code).await.unwrap().unwrap();
+    let plan = plans::newest(&mut transaction, &code)
+        .await
+        .expect("the database answers")
+        .expect("the database answers");
     let made: Vec<TenantId> = (0..TENANTS).map(|_| TenantId(Uuid::now_v7())).collect();
     for tenant in &made {
         let (name, zone) = ("one of many", "Europe/Lisbon");
         tenants::insert(&mut transaction, *tenant, name, zone)
             .await
-            .unwrap();
+            .expect("the database answers");
         plans::assign(&mut transaction, *tenant, plan.plan.id, Timestamp::now(), "now")
             .await
-            .unwrap();
+            .expect("the database answers");
     }
-    transaction.commit().await.unwrap();
+    transaction.commit().await.expect("the database answers");
     made
 }
 

@@ -90,7 +90,7 @@ impl Rig {
             .chunks(50)
             .map(|ids| tenants.deliver(PARTITION, tenant, send(sender, ids)));
         let results = futures_util::future::join_all(deliveries).await;
-        results.into_iter().map(|answer| answer.map(drop)).collect()
+        results.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     /// Lets seconds pass: ticks, and the planner delivers what is due again.
