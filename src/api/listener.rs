@@ -37,11 +37,11 @@ pub(super) struct Door {
 
 impl Door {
     /// Serves `routes` behind the guard.
-    pub(super) fn new(routes: BoxedFilter<(Response,)>, context: &Context) -> Self {
+    pub(super) fn new(routes: BoxedFilter<(Response,)>, context: &Context, audit_log: Database) -> Self {
         Self {
             routes,
             guard: context.guard.clone(),
-            audit_log: context.app_system.clone(),
+            audit_log,
             metrics: context.metrics.clone(),
         }
     }

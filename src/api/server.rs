@@ -54,7 +54,7 @@ pub fn serve(
         // First: there are more webhooks than anything else.
         outside = webhooks::routes(webhooks).or(outside).unify().boxed();
     }
-    let door = |routes| Door::new(routes, &context);
+    let door = |routes| Door::new(routes, &context, context.app_system.clone());
     let (outside, inside) = (door(outside), door(inside));
     let (stop, database) = (closing.stop.clone(), context.app_system.clone());
     let watching = health::watch(context, known, closing.stop.clone());
