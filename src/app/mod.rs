@@ -220,6 +220,7 @@ async fn run(
     tracing::info!("stopping: no new work, finishing what is in flight");
     // In this order: not ready; then requests and the planner end; then the partitions are handed over; health and metrics last.
     stopping.cancel();
+    tokio::time::sleep(Duration::from_secs(config.http.leave_seconds)).await;
     stop.cancel();
     while tasks.join_next().await.is_some() {}
     if let Some(worker) = worker {

@@ -49,6 +49,7 @@ pub struct Config {
 pub struct Http {
     pub public_address: SocketAddr,
     pub internal_address: SocketAddr,
+    pub leave_seconds: u64,
     pub drain_seconds: u64,
 }
 
