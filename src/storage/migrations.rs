@@ -47,6 +47,7 @@ pub const ALL: &[Migration] = migrations![
     17 "0017_tokens_are_sealed",
     18 "0018_no_plain_tokens",
     19 "0019_findings",
+    20 "0020_programs",
 ];
 
 impl Migration {

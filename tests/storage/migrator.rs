@@ -247,6 +247,49 @@ async fn a_contract_waits_until_old_programs_are_gone() {
 }
 
 #[tokio::test]
+async fn a_contract_remembers_programs_whose_nodes_came_back_as_others() {
+    const NARROWER: Migration = Migration {
+        version: 9_000,
+        name: "9000_narrower",
+        up: "-- phase: contract\n-- requires-app: 99.0.0\nALTER TABLE app.nodes DROP COLUMN started_at",
+        down: "ALTER TABLE app.nodes ADD COLUMN started_at timestamptz",
+    };
+    let scratch = ScratchDatabase::migrated("programs").await;
+    let server = scratch.client(Role::AppSystem).await;
+    let beat = |version: &str| {
+        format!(
+            "INSERT INTO nodes (node, roles, version) VALUES ('one', '{{worker}}', '{version}')
+             ON CONFLICT (node) DO UPDATE SET heartbeat_at = now(), version = excluded.version"
+        )
+    };
+    for statement in [
+        beat("98.1.0"),
+        beat("98.2.0"),
+        "DELETE FROM nodes".to_owned(),
+        beat("99.0.0"),
+    ] {
+        server.batch_execute(&statement).await.expect("noted");
+    }
+    let mut list = ALL.to_vec();
+    list.push(NARROWER);
+    let list: &'static [Migration] = Box::leak(list.into_boxed_slice());
+    let pool = scratch.pool(Role::MigrationAdmin).await;
+    let refused = up(&pool, list).await;
+    assert!(
+        matches!(&refused, Err(MigrateError::OldPrograms { seen, .. })
+            if seen.len() == 2 && seen.iter().all(|who| who.contains("that is gone ran 98."))),
+        "{refused:?}"
+    );
+    let gone = Options {
+        retired_for: Duration::ZERO,
+        ..options(list)
+    };
+    migrator::up(&pool, gone, |_| {}).await.expect("contracted");
+    drop((server, pool));
+    scratch.discard().await;
+}
+
+#[tokio::test]
 async fn an_edited_migration_and_a_newer_one_are_not_touched() {
     const EDITED: Migration = Migration {
         up: "-- phase: expand\nCREATE TABLE app.nodes (other text)",

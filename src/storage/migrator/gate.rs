@@ -16,6 +16,15 @@ const LOCK_HOLDER: &str =
 /// The time between two tries to take the lock. A run that waited inside the database instead would hold a snapshot, for which
 /// the `CREATE INDEX CONCURRENTLY` of the lock's holder waits in turn: a deadlock.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// The programs of the nodes.
+const NODES: &str = "SELECT node, version, to_char(now() - heartbeat_at, 'HH24:MI:SS') FROM app.nodes
+    WHERE heartbeat_at > now() - make_interval(secs => $1) ORDER BY heartbeat_at DESC";
+/// Those of nodes that have left as well, where that is noted.
+const NODES_AND_GONE: &str = "SELECT node, version, to_char(now() - heartbeat_at, 'HH24:MI:SS') FROM (
+        SELECT node, version, heartbeat_at FROM app.nodes
+        UNION ALL SELECT 'a node that is gone', version, seen_at FROM app.programs
+        WHERE version NOT IN (SELECT version FROM app.nodes)) AS alive
+    WHERE heartbeat_at > now() - make_interval(secs => $1) ORDER BY heartbeat_at DESC";
 /// The time between two words about waiting.
 const TELL_EACH: Duration = Duration::from_secs(5);
 
@@ -79,18 +88,16 @@ pub(super) async fn older_programs(
     within: Duration,
 ) -> Result<Vec<String>, StorageError> {
     let exists = connection
-        .query_one("SELECT to_regclass('app.nodes') IS NOT NULL", &[])
+        .query_one(
+            "SELECT to_regclass('app.nodes') IS NOT NULL, to_regclass('app.programs') IS NOT NULL",
+            &[],
+        )
         .await?;
     if !exists.get::<_, bool>(0) {
         return Ok(Vec::new());
     }
-    let rows = connection
-        .query(
-            "SELECT node, version, to_char(now() - heartbeat_at, 'HH24:MI:SS') FROM app.nodes
-             WHERE heartbeat_at > now() - make_interval(secs => $1) ORDER BY heartbeat_at DESC",
-            &[&within.as_secs_f64()],
-        )
-        .await?;
+    let asked = if exists.get(1) { NODES_AND_GONE } else { NODES };
+    let rows = connection.query(asked, &[&within.as_secs_f64()]).await?;
     let seen = rows.iter().filter_map(|row| {
         let (node, version, ago): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
         // A version that cannot be read is nobody's that we know: it counts as old.
