@@ -1,4 +1,4 @@
-"""What a restore drill leaves behind: JSON for the gate, Markdown for people, a signature over the JSON."""
+"""What a drill leaves behind: JSON for the gate, Markdown for people, a signature over the JSON."""
 
 import json
 import os
@@ -26,25 +26,48 @@ def is_dirty():
     return bool(git("status", "--porcelain", "--untracked-files=all", "--", ".", *[f":!{record}" for record in records]))
 
 
-def write(checks, figures, passed, begun, arguments):
-    DRILLS.mkdir(exist_ok=True)
-    moment = datetime.fromtimestamp(begun, timezone.utc)
-    figures = {name: value for name, value in figures.items() if name != "application_up_at"}
-    evidence = {
-        "kind": "restore-drill", "passed": passed, "commit": git("rev-parse", "HEAD"), "dirty": is_dirty(),
-        "started_at": moment.isoformat(timespec="seconds"), "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "by": "CI" if os.environ.get("CI") else "hand",
-        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "malote": version(arguments.malote),
-        "load": {"at_the_loss": "4 slow writers" if arguments.idle else "a campaign and 4 writers", "contacts": arguments.contacts, "messages_per_second": arguments.rate},
-        "objectives": {"rpo_seconds": 0 if arguments.synchronous else RPO_OBJECTIVE, "rto_seconds": RTO_OBJECTIVE},
-        "figures": figures, "checks": checks,
-    }
+def write_restore(drill, begun):
+    arguments = drill.arguments
+    objectives = {"rpo_seconds": 0 if arguments.synchronous else RPO_OBJECTIVE, "rto_seconds": RTO_OBJECTIVE}
+    load = {"at_the_loss": "4 slow writers" if arguments.idle else "a campaign and 4 writers", **load_of(arguments)}
+    figures = {name: value for name, value in drill.figures.items() if name != "application_up_at"}
+    evidence = {**evidence_of("restore-drill", drill, begun), "load": load, "objectives": objectives, "figures": figures, "checks": drill.checks}
     suffix = "-synchronous" if arguments.synchronous else "-idle" if arguments.idle else ""
-    file = DRILLS / f"{moment:%Y-%m-%d-%H%M}{suffix}.json"
+    return leave(evidence, suffix, restore_page, begun, arguments.sign)
+
+
+def write_rollback(drill, begun):
+    objectives = {"rto_seconds": RTO_OBJECTIVE, "failed_requests_without_a_restore": 0}
+    evidence = {**evidence_of("rollback-drill", drill, begun), "previous": version(drill.arguments.previous), "load": load_of(drill.arguments),
+                "objectives": objectives, "figures": drill.figures, "checks": drill.checks}
+    return leave(evidence, "-rollback", rollback_page, begun, drill.arguments.sign)
+
+
+def load_of(arguments):
+    return {"contacts": arguments.contacts, "messages_per_second": arguments.rate}
+
+
+def evidence_of(kind, drill, begun):
+    """What every piece of evidence says."""
+    return {
+        "kind": kind, "passed": drill.passed, "commit": git("rev-parse", "HEAD"), "dirty": is_dirty(),
+        "started_at": moment_of(begun).isoformat(timespec="seconds"), "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "by": "CI" if os.environ.get("CI") else "hand",
+        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "malote": version(drill.arguments.malote),
+    }
+
+
+def moment_of(begun):
+    return datetime.fromtimestamp(begun, timezone.utc)
+
+
+def leave(evidence, suffix, page, begun, key):
+    DRILLS.mkdir(exist_ok=True)
+    file = DRILLS / f"{moment_of(begun):%Y-%m-%d-%H%M}{suffix}.json"
     # Where the checkout lies on this machine is nobody's business.
     file.write_text(json.dumps(evidence, indent=1).replace(str(CHECKOUT), ".") + "\n")
-    signed_by = sign(file, arguments.sign)
-    file.with_suffix(".md").write_text(markdown(evidence, signed_by))
+    signed_by = sign(file, key)
+    file.with_suffix(".md").write_text("\n".join([*page(evidence), *ending(evidence, signed_by)]))
     return file.relative_to(CHECKOUT)
 
 
@@ -66,7 +89,21 @@ def sign(file, key):
     return public if given else f"{public} (made for this run and thrown away: shows that the file was not edited, not who ran it)"
 
 
-def markdown(evidence, signed_by):
+def heading(kind, evidence, more):
+    return [f"# {kind} of {evidence['started_at']}", "", f"**{'Passed' if evidence['passed'] else 'FAILED'}**, {evidence['malote']} at "
+            f"commit `{evidence['commit'][:12]}`{' with changes' if evidence['dirty'] else ''}, {evidence['host']}, run by {evidence['by']}. {more}"]
+
+
+def ending(evidence, signed_by):
+    lines = ["", "| check | holds |", "|---|---|"]
+    lines += [f"| {check['check'].replace('|', '/')} | {'yes' if check['holds'] else '**no**'} |" for check in evidence["checks"]]
+    tables = [f"| {table} | {held['rows']} |" for table, held in evidence["figures"].get("tables", {}).items() if held["rows"]]
+    lines += ["", "| table | rows at the target |", "|---|---|", *tables] if tables else []
+    key, _, why = signed_by.partition(" (")
+    return [*lines, "", f"Signed by `{key}`{' (' + why if why else ''}.", ""]
+
+
+def restore_page(evidence):
     figures, objectives = evidence["figures"], evidence["objectives"]
     restore = figures.get("restore", {})
     shown = [
@@ -78,18 +115,25 @@ def markdown(evidence, signed_by):
         ("incremental backup under load", seconds(figures.get("backup_incr_seconds")), ""),
         ("messages that Meta took after the target", figures.get("sent_after_the_target"), ""),
     ]
-    lines = [f"# Restore drill of {evidence['started_at']}", "", f"**{'Passed' if evidence['passed'] else 'FAILED'}**, {evidence['malote']} at "
-             f"commit `{evidence['commit'][:12]}`{' with changes' if evidence['dirty'] else ''}, {evidence['host']}, run by {evidence['by']}. "
-             f"{restore.get('postgresql')}, {restore.get('pgbackrest')}, backup {restore.get('backup')}.",
-             f"Load: a campaign of {evidence['load']['contacts']} at {evidence['load']['messages_per_second']} a second; when the disk was lost: {evidence['load']['at_the_loss']}. "
-             f"Target: {figures.get('target')}.", "", "| figure | measured | objective |", "|---|---|---|"]
-    lines += [f"| {name} | {measured} | {objective} |" for name, measured, objective in shown]
-    lines += ["", "| check | holds |", "|---|---|"]
-    lines += [f"| {check['check'].replace('|', '/')} | {'yes' if check['holds'] else '**no**'} |" for check in evidence["checks"]]
-    lines += ["", "| table | rows at the target |", "|---|---|"]
-    lines += [f"| {table} | {held['rows']} |" for table, held in figures.get("tables", {}).items() if held["rows"]]
-    lines += ["", f"Signed by `{signed_by.split(' (')[0]}`" + (f" ({signed_by.split(' (', 1)[1]}" if " (" in signed_by else "") + ".", ""]
-    return "\n".join(lines)
+    lines = heading("Restore drill", evidence, f"{restore.get('postgresql')}, {restore.get('pgbackrest')}, backup {restore.get('backup')}.")
+    lines += [f"Load: a campaign of {evidence['load']['contacts']} at {evidence['load']['messages_per_second']} a second; when the disk was lost: {evidence['load']['at_the_loss']}. "
+              f"Target: {figures.get('target')}.", "", "| figure | measured | objective |", "|---|---|---|"]
+    return lines + [f"| {name} | {measured} | {objective} |" for name, measured, objective in shown]
+
+
+def rollback_page(evidence):
+    load, figures = evidence["load"], evidence["figures"]
+    lines = heading("Rollback drill", evidence, f"Before it: {evidence['previous']}.")
+    lines += [f"Load: two campaigns of {load['contacts']} at {load['messages_per_second']} a second each, and clients that store single messages and read.", "",
+              "| way | took | longest time without an answer | requests, failed | taken by Meta meanwhile |", "|---|---|---|---|---|"]
+    lines += [f"| {way['way']} | {seconds(way['seconds'])} | {seconds(way['longest_silence_seconds'])} | {way['requests']}, {way['failed']} | "
+              f"{way['taken_by_meta']} |" for way in figures.get("ways", [])]
+    lines += ["", "| step | took |", "|---|---|"]
+    lines += [f"| {step} | {seconds(took)} |" for step, took in figures.get("steps", {}).items()]
+    whole = figures.get("whole")
+    return lines + ([] if whole is None else [
+        "", f"Had the whole database gone back to before the contract instead: {seconds(whole['seconds'])} to a program that is ready, and then "
+        f"{whole['stored_and_gone']} stored messages gone and {whole['sent_and_unknown']} that Meta took unknown."])
 
 
 def seconds(value):

@@ -1,4 +1,4 @@
-"""The stage of dev/restore-drill: a stack of its own with its archive, an application under load, psql held open."""
+"""The stage of the drills: a stack of its own with its archive, an application under load, psql held open."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +17,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 INSTANCE = "drill"
 TOKEN = "a-token-that-only-the-simulator-knows"
 ARCHIVE_TIMEOUT = 30
+OVER = "SELECT count(*) FROM app.messages WHERE state IN ('planned', 'queued', 'sending', 'accepted', 'sent')"
+UNAPPLIED = "SELECT count(*) FROM app.events WHERE applied_at IS NULL"
 
 
 class Failed(Exception):
@@ -29,9 +32,13 @@ def run(command, **options):
     return done.stdout
 
 
+def as_user(user, *command):
+    return ["runuser", "-u", user, "--", *map(str, command)] if os.geteuid() == 0 else list(map(str, command))
+
+
 def as_postgres(*command):
     """PostgreSQL refuses root, and pgBackRest reads its files: both run as the user of the data directory."""
-    return ["runuser", "-u", "postgres", "--", *map(str, command)] if os.geteuid() == 0 else list(map(str, command))
+    return as_user("postgres", *command)
 
 
 def free_port():
@@ -51,13 +58,64 @@ def eventually(what, within, ask):
         time.sleep(0.1)
 
 
+class Drill:
+    """What was checked, and the stage that it was checked on."""
+
+    def __init__(self, arguments):
+        self.arguments, self.checks, self.figures = arguments, [], {}
+        self.stack, self.application = Stack(), None
+
+    def say(self, text):
+        print(f"drill: {text}", file=sys.stderr, flush=True)
+
+    def check(self, name, holds, seen=""):
+        self.checks.append({"check": name, "holds": bool(holds), "seen": str(seen)[-1500:]})
+        self.say(("holds  " if holds else "BROKEN ") + name + ("" if holds else f": {seen}"))
+
+    def check_books(self, when, **changed):
+        """The ledger's chains and counters by the program, and the same sums by SQL that shares nothing with it."""
+        for words in (("verify-audit",), ("reconcile", "--full")):
+            done = self.application.command("billing", *words, **changed)
+            self.check(f"the books are in order {when} ({words[0]})", done.returncode == 0, done.stdout + done.stderr)
+
+    def end(self):
+        if self.application:
+            self.application.end()
+        for into in (self.stack.home / "copies").glob("*"):
+            self.stack.end_copy(into)
+
+    @classmethod
+    def perform(cls, arguments):
+        """Plays the drill on an empty stage, clears the stage, and gives the drill."""
+        purge = [CHECKOUT / "dev/stack", "--instance", INSTANCE, "down", "--purge"]
+        run(purge)
+        drill = None
+        try:
+            drill = cls(arguments)
+            drill.play()
+        except Failed as error:
+            if drill is None:
+                raise
+            drill.check("the drill came to its end", False, error)
+        finally:
+            if drill:
+                drill.end()
+            if not arguments.keep:
+                run(purge)
+        return drill
+
+    @property
+    def passed(self):
+        return bool(self.checks) and all(check["holds"] for check in self.checks)
+
+
 class Stack:
     """The instance's servers, and what is archived of its database."""
 
     def __init__(self):
         self.do("up", "--only", "postgresql,redis,rabbitmq")
         described = json.loads((CHECKOUT / f".stack-{INSTANCE}" / "stack.json").read_text())
-        self.root, self.port = Path(described["root"]), described["ports"]["postgresql"]
+        self.name, self.root, self.port = described["name"], Path(described["root"]), described["ports"]["postgresql"]
         self.secrets = CHECKOUT / f".stack-{INSTANCE}" / "secrets"
         self.environment = dict(os.environ)
         for line in self.do("env").splitlines():
@@ -79,6 +137,7 @@ class Stack:
 
     def archive(self):
         """Installs deploy/backup as on a database's host, switches archiving on and begins again."""
+        run([CHECKOUT / "dev/stack", "install", "pgbackrest"])
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.copytree(CHECKOUT / "deploy/backup", self.programs)
         for directory in (self.home, self.programs, self.home / "state", self.home / "repository", self.home / "copies"):
@@ -106,6 +165,21 @@ class Stack:
         self.do("stop", "postgresql")
         self.do("start", "postgresql")
 
+    def archive_all(self):
+        """What was written so far is in the archive: a target in a segment that is on its way there cannot be met."""
+        last = self.ask("postgres", "SELECT pg_walfile_name(pg_switch_wal())")
+        archived = "SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver WHERE last_archived_wal !~ '[.]'"
+        eventually("the last segment is archived", 60, lambda: self.ask("postgres", archived) >= last)
+
+    def copy(self, name):
+        """Where a restored copy goes."""
+        return self.home / "copies" / name
+
+    def end_copy(self, into):
+        if (into / "postmaster.pid").exists():
+            run(as_postgres("/usr/lib/postgresql/15/bin/pg_ctl", "-D", into, "-m", "immediate", "-w", "stop"))
+        run(["rm", "-rf", "--", into])
+
     def script(self, *words, check=True):
         """A program of deploy/backup, as the user postgres."""
         command = as_postgres("env", f"MALOTE_BACKUP_SETTINGS={self.home}/backup.env", self.programs / words[0], *words[1:])
@@ -117,6 +191,19 @@ class Stack:
         environment = {**os.environ, "PGPASSWORD": self.password("superuser")}
         return run(["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", port or self.port, "-U", "postgres",
                     "-d", database, "-c", query], env=environment).strip()
+
+    def broker(self, *words):
+        """RabbitMQ's command line, or a program that calls it, as the broker's user."""
+        programs = next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
+        return run(as_user("rabbitmq", "env", f"HOME={self.root / 'rabbitmq'}", f"RABBITMQ_NODENAME=malote-{self.name}@localhost",
+                           f"PATH={programs}:{os.environ['PATH']}", *words), cwd=self.root / "rabbitmq")
+
+    def put(self, database, given, *statements, port=None):
+        """Statements in one transaction, one of which reads what is given."""
+        environment = {**os.environ, "PGPASSWORD": self.password("superuser")}
+        words = [word for statement in statements for word in ("-c", statement)]
+        return run(["psql", "-X", "-q", "-At", "-1", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", port or self.port, "-U", "postgres",
+                    "-d", database, *words], env=environment, input=given)
 
     def session(self, database):
         return Session(self, database)
@@ -187,16 +274,20 @@ class Application:
                                     "--app-secret", stack.password("app_secret"), *simulated)
         self.key = None
 
-    def spawn(self, environment, *words):
-        return subprocess.Popen([str(self.program), *map(str, words)], env=environment, stdout=self.log, stderr=self.log)
+    def spawn(self, environment, *words, program=None):
+        return subprocess.Popen([str(program or self.program), *map(str, words)], env=environment, stdout=self.log, stderr=self.log)
 
     def environment(self, changed):
         return {**self.stack.environment, "MALOTE_HTTP__PUBLIC_ADDRESS": f"127.0.0.1:{self.public}",
                 "MALOTE_HTTP__INTERNAL_ADDRESS": f"127.0.0.1:{self.internal}", "MALOTE_META__BASE_URL": self.meta,
                 "MALOTE_PIPELINE__PARTITIONS": "4", **changed}
 
-    def migrate(self):
-        run([self.program, "migrate", "up"], env=self.environment({}))
+    def migrate(self, *words):
+        run([self.program, "migrate", "up", *words], env=self.environment({}))
+
+    def command(self, *words, **changed):
+        """A command of malote to its end, however it ends."""
+        return subprocess.run([str(word) for word in (self.program, *words)], capture_output=True, text=True, env=self.environment(changed))
 
     def start(self, **changed):
         self.server = self.spawn(self.environment(changed), "serve")
@@ -221,12 +312,13 @@ class Application:
         self.simulator.kill()
         self.simulator.wait()
 
-    def call(self, path, body=None, content_type="application/json", operator=False):
+    def call(self, path, body=None, content_type="application/json", operator=False, method=None, repeats=None):
+        """Asks the API; `repeats` is the key by which a repeated request is known, its own by default."""
         key = self.stack.password("admin") if operator else self.key
         data = None if body is None else (json.dumps(body) if content_type == "application/json" else body).encode()
         asked = urllib.request.Request(f"http://127.0.0.1:{self.internal if operator else self.public}{path}", data,
                                        {"Authorization": f"Bearer {key}", "Content-Type": content_type,
-                                        "Idempotency-Key": secrets.token_hex(12)})
+                                        "Idempotency-Key": repeats or secrets.token_hex(12)}, method=method)
         try:
             with urllib.request.urlopen(asked, timeout=60) as answer:
                 return json.loads(answer.read() or b"null")
