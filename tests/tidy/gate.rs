@@ -4,6 +4,7 @@ use crate::reading::{holds_word, indented_block, read};
 use crate::report;
 
 const WORKFLOW: &str = ".github/workflows/ci.yml";
+const NIGHTLY: &str = ".github/workflows/nightly.yml";
 const RULES: &str = ".github/rulesets/main.json";
 /// The jobs without which nothing is merged.
 const REQUIRED: [&str; 2] = ["checks", "e2e"];
@@ -118,5 +119,32 @@ fn make_test_runs_what_the_jobs_run() {
     report(
         &found,
         "`make test` on a desk and the workflow are the same checks",
+    );
+}
+
+#[test]
+fn the_nightly_workflow_runs_what_make_nightly_runs() {
+    let (makefile, workflow) = (read("Makefile"), read(NIGHTLY));
+    let named = ["NIGHTLY :=", "DRILLS :="].map(|name| {
+        let line = makefile.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().split_whitespace()
+    });
+    let parts: Vec<&str> = named.into_iter().flatten().collect();
+    let matrix = workflow
+        .split_once("part: [")
+        .and_then(|(_, rest)| rest.split(']').next())
+        .unwrap_or_default();
+    let jobs: Vec<&str> = matrix.split(',').map(str::trim).collect();
+    let mut found: Vec<String> = parts
+        .iter()
+        .filter(|part| !jobs.contains(part))
+        .map(|part| format!("{NIGHTLY} leaves {part} out"))
+        .collect();
+    if parts.is_empty() || !workflow.contains("- run: make ${{ matrix.part }}\n") {
+        found.push(format!("{NIGHTLY} runs nothing"));
+    }
+    report(
+        &found,
+        "what only runs where somebody remembers it is not run: name it in the workflow's matrix",
     );
 }
