@@ -112,11 +112,13 @@ class Drill:
 class Stack:
     """The instance's servers, and what is archived of its database."""
 
-    def __init__(self):
-        self.do("up", "--only", "postgresql,redis,rabbitmq")
-        described = json.loads((CHECKOUT / f".stack-{INSTANCE}" / "stack.json").read_text())
-        self.name, self.root, self.port = described["name"], Path(described["root"]), described["ports"]["postgresql"]
-        self.secrets = CHECKOUT / f".stack-{INSTANCE}" / "secrets"
+    def __init__(self, instance=INSTANCE, servers="postgresql,redis,rabbitmq"):
+        self.instance = instance
+        self.do("up", "--only", servers)
+        described = json.loads((CHECKOUT / f".stack-{instance}" / "stack.json").read_text())
+        self.name, self.root, self.ports = described["name"], Path(described["root"]), described["ports"]
+        self.port = self.ports["postgresql"]
+        self.secrets = CHECKOUT / f".stack-{instance}" / "secrets"
         self.environment = dict(os.environ)
         for line in self.do("env").splitlines():
             name, value = line.removeprefix("export ").split("=", 1)
@@ -125,7 +127,7 @@ class Stack:
         self.programs = self.home / "bin"
 
     def do(self, *words):
-        return run([CHECKOUT / "dev/stack", "--instance", INSTANCE, *words])
+        return run([CHECKOUT / "dev/stack", "--instance", self.instance, *words])
 
     def password(self, name):
         return (self.secrets / name).read_text().strip()
