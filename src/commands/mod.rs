@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod relay;
 mod secrets;
+mod seed;
 mod serve;
 mod simulator;
 
@@ -23,7 +24,7 @@ use crate::config::Config;
 #[derive(Parser)]
 #[command(name = "malote", version, max_term_width = 100)]
 struct Arguments {
-    /// Which settings to start from: `development` or `production` [env: MALOTE_ENVIRONMENT; default: development].
+    /// Which settings to start from: `development`, `staging` or `production` [env: MALOTE_ENVIRONMENT; default: development].
     #[arg(long, global = true, value_name = "NAME")]
     environment: Option<String>,
     /// A TOML file with settings of this installation; `config/default.toml` explains each.
@@ -45,6 +46,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Runs a simulated Meta Cloud API, faults included.
     Simulator(Box<simulator::Arguments>),
+    /// Fills an installation whose Meta is simulated: tenants of every size, campaigns, a history, a light load.
+    Seed(seed::Arguments),
     /// Prints the API's OpenAPI document.
     Openapi(openapi::Arguments),
     /// Checks the books: the ledger's chain, its counters, the campaigns' balance.
@@ -79,6 +82,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Relay(command) => wait_for(relay::run(config, command)),
         Command::Demo(command) => wait_for(demo::run(command)),
         Command::Simulator(command) => wait_for(simulator::run(*command)),
+        Command::Seed(command) => wait_for(seed::run(config, command)),
         Command::Openapi(_) => Ok(openapi::run()),
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::DeadLetters(command) => wait_for(dead_letters::run(config, command)),

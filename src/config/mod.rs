@@ -24,6 +24,7 @@ pub use sections::{
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
+const STAGING: &str = include_str!("../../config/staging.toml");
 const PRODUCTION: &str = include_str!("../../config/production.toml");
 
 /// Why the settings cannot be used. Each says where to look.
@@ -56,7 +57,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// The environment is not one of ours.
-    #[error("there is no environment {0:?}; use development or production")]
+    #[error("there is no environment {0:?}; use development, staging or production")]
     Environment(String),
     /// A secret is in no source.
     #[error("there is no secret {name}: {looked_at}")]
@@ -114,6 +115,7 @@ fn from_layers(
     let mut settings = layers::parse("config/default.toml", DEFAULT)?;
     let own = match environment {
         "development" => DEVELOPMENT,
+        "staging" => STAGING,
         "production" => PRODUCTION,
         other => return Err(ConfigError::Environment(other.to_owned())),
     };
@@ -200,6 +202,7 @@ mod tests {
     #[test]
     fn the_default_file_has_every_setting_and_no_other() {
         assert!(with(&[]).is_ok());
+        assert!(from_layers("staging", None, &[]).is_ok());
         assert!(from_layers("production", None, &[]).is_ok());
     }
 
