@@ -4,6 +4,7 @@ mod billing;
 mod config;
 mod dead_letters;
 mod demo;
+mod drill;
 mod gate;
 mod migrate;
 mod openapi;
@@ -56,6 +57,8 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Makes and changes the keys that wrap senders' access tokens.
     Secrets(secrets::Arguments),
+    /// What people practise: a tabletop by the clock, from a scenario.
+    Drill(drill::Arguments),
     /// Whether to go live: computed from evidence, by the controls of docs/readiness/.
     Gate(gate::Arguments),
     /// Reads all layers of settings and tells what is wrong with them.
@@ -87,6 +90,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Billing(command) => wait_for(billing::run(config, command)),
         Command::DeadLetters(command) => wait_for(dead_letters::run(config, command)),
         Command::Secrets(command) => wait_for(secrets::run(config, command)),
+        Command::Drill(command) => drill::run(&command),
         Command::Gate(command) => Ok(gate::run(&command)),
         Command::Config(command) => Ok(config::run(&config, &command)),
     }
