@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 120
 NIGHTLY := chaos mutants alert-mutants contract coverage fuzz latency limit openbao rotation previous bench reconcile-million loss-drill rolling-restart licences
 DRILLS := restore-drill rollback-drill
 
-.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants limit openbao rotation previous bench reconcile-million openapi contract stack restore-drill deploy-check deb loss-drill rolling-restart rollback-drill licences evidence evidence-earlier gate nightly
+.PHONY: help demo test lint alerts alert-mutants unit e2e coverage fuzz chaos latency mutants limit openbao rotation previous bench reconcile-million openapi contract stack drill restore-drill deploy-check deb loss-drill rolling-restart rollback-drill licences evidence evidence-earlier gate nightly
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -36,6 +36,7 @@ lint: alerts ## form, lints, documentation, the repository's rules
 	dev/lint-migrations
 	dev/tool check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	dev/deploy-check
+	dev/tool python dev/incidents --self-test
 	dev/check-api --self-test
 	dev/check-api
 	target/debug/malote openapi | diff - docs/openapi.json || { echo 'docs/openapi.json is stale: make openapi' >&2; exit 1; }
@@ -114,6 +115,10 @@ bench: stack ## speed as ratios to a bare loop, in one run
 reconcile-million: stack ## full reconciliation of a million messages: 0 only under 60 s, with every planted fault named
 	eval "$$(dev/stack env)"; cargo bench --bench reconcile -- $(ARGS)
 
+drill: ## breaks a running installation in each way that alerts know, and measures who hears when; ARGS=--help explains, ARGS=--short takes two
+	cargo build $(TESTS) --bin malote
+	dev/drill $(ARGS)
+
 restore-drill: ## breaks a database under load, restores it to just before, proves it; evidence in docs/drills/
 	cargo build --release --bin malote
 	dev/restore-drill $(ARGS)
@@ -146,6 +151,7 @@ evidence: ## `make test`, and leaves evidence of it for the go-live gate, which 
 evidence-earlier: ## evidence that may be of an earlier commit of this history
 	for part in coverage rotation mutants rolling-restart; do dev/evidence $$part make $$part; done
 	$(MAKE) $(DRILLS)
+	$(MAKE) drill ARGS=--short
 
 gate: ## the readiness table: 0 go, 1 no-go; then breaks each control in a copy, and sees no-go
 	cargo build $(TESTS) --bin malote
@@ -156,3 +162,4 @@ nightly: ## everything that takes longer, with evidence of each part
 	dev/evidence lint,unit,e2e make test
 	for part in $(NIGHTLY); do dev/evidence $$part make $$part; done
 	$(MAKE) $(DRILLS)
+	$(MAKE) drill ARGS=--short
