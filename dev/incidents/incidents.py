@@ -136,15 +136,15 @@ def stopped(server):
 
 # In this order: two that the same alert tells of are as far apart as can be, and stops of dependencies come last.
 ALL = [
-    Incident("meta-errors-100", "Meta refuses every call", ("MetaBreakerOpen", "MessageAcceptanceOutage"), meta_refuses(1.0)),
+    Incident("meta-errors-100", "Meta refuses every call", ("MessageAcceptanceOutage",), meta_refuses(1.0)),
     Incident("dead-letter-flood", f"{LETTERS} deliveries that nobody can read", ("DeadLettersArriving",), letters_flood),
     Incident("replay-storm", "a relay's attempt is replayed", ("WebhookReplays",), replay_storm),
     Incident("crash-loop", "an actor of a tenant panics on each message", ("TenantQuarantined", "ActorRestarts"), crash_loop),
-    Incident("consumer-stalled", "consumers cannot claim", ("QueuedNotClaimed",), consumers_stalled),
-    Incident("api-latency", "the API waits for a lock in PostgreSQL", ("ApiLatency",), api_slow),
+    Incident("consumer-stalled", "consumers cannot claim", ("EventsNotApplied", "QueuedNotClaimed", "ActorBacklog"), consumers_stalled),
+    Incident("api-latency", "the API waits for a lock in PostgreSQL", ("ApiSlow",), api_slow),
     Incident("meta-errors-20", "Meta refuses one call in five", ("MessageAcceptanceOutage",), meta_refuses(0.2)),
     Incident("node-killed", "one of two nodes is killed", ("MaloteTargetDown",), node_killed),
-    Incident("meta-down", "Meta takes no connection", ("MetaBreakerOpen", "MessageAcceptanceOutage"), meta_down),
+    Incident("meta-down", "Meta takes no connection", ("MetaBreakerOpen",), meta_down),
     Incident("redis-stopped", "Redis is stopped", ("RedisDown",), stopped("redis")),
     Incident("rabbitmq-stopped", "RabbitMQ is stopped", ("RabbitMQTargetDown",), stopped("rabbitmq")),
     Incident("postgresql-stopped", "PostgreSQL is stopped", ("PostgreSQLDown",), stopped("postgresql")),

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from drill_stage import CHECKOUT, eventually, run
+from drill_stage import CHECKOUT, Failed, eventually, run
 from receivers import CONTROL, moment
 
 HISTORY_HOURS = 26
@@ -27,8 +27,11 @@ NAIVE = {"groups": [{"name": "control", "interval": "5s", "rules": [{
 
 
 def ask(address, path, **parameters):
-    with urllib.request.urlopen(f"{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=20) as answer:
-        return json.load(answer)["data"]
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=20) as answer:
+            return json.load(answer)["data"]
+    except OSError as error:
+        raise Failed(f"Prometheus, {path}: {error}") from error
 
 
 class Watch:
@@ -79,8 +82,15 @@ class Watch:
         config = yaml.safe_load((home / "prometheus.yml").read_text())
         config["rule_files"].append(str(home / "control.yml"))
         (home / "prometheus.yml").write_text(yaml.safe_dump(config, sort_keys=False))
+        eventually("Prometheus has read its history", 120, self.is_ready)
         self.reload("prometheus")
         eventually("Prometheus knows the naive rule", 30, lambda: "NaiveErrorRate" in json.dumps(ask(self.address, "rules")))
+
+    def is_ready(self):
+        try:
+            return urllib.request.urlopen(f"{self.address}/-/ready", timeout=5).status == 200
+        except OSError:
+            return False
 
     def up(self):
         """How many targets of each job answer."""

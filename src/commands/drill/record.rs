@@ -1,5 +1,6 @@
 //! The record of a tabletop, as a page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -100,11 +101,12 @@ impl Held {
                 &format!("`dev/drill --hold {live}`"),
             );
         }
-        let opened: Vec<_> = scenario
+        let opened: BTreeSet<_> = scenario
             .steps
             .iter()
             .filter_map(|step| step.runbook.as_deref())
             .collect();
+        let opened: Vec<_> = opened.into_iter().collect();
         line(&mut page, "runbooks", &opened.join(", "));
         page
     }

@@ -81,7 +81,7 @@ impl Walk {
                 };
             }
         }
-        println!("\nThe half hour is over.");
+        println!("\nThe time is over.");
         Told {
             said,
             to_its_end: true,

@@ -57,8 +57,11 @@ pub(super) async fn keep_up(tenants: Vec<Tenant>, rate: u32) -> anyhow::Result<(
     let mut number = u64::try_from(Timestamp::now().as_second()).unwrap_or_default() * 16;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(tally.tell()),
-            interrupted = tokio::signal::ctrl_c() => return Ok(interrupted.map(|()| tally.tell())?),
+            _ = terminate.recv() => break,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                break;
+            }
             _ = told.tick() => tally.tell(),
             _ = campaigns.tick() => {
                 let (tenant, people) = (turns.next(), u64::from(rate) * CAMPAIGN_SECONDS);
@@ -75,6 +78,8 @@ pub(super) async fn keep_up(tenants: Vec<Tenant>, rate: u32) -> anyhow::Result<(
             }
         }
     }
+    tally.tell();
+    Ok(())
 }
 
 /// Makes a call beside the others, if not too many are under way.
