@@ -86,10 +86,11 @@ def normal_load(quiet):
     lines = ["", "## Normal load", "",
              f"{quiet['minutes']:.0f} minutes with {quiet['blips']} blips, each {quiet['blip']}. The naive rule beside ours (more than 5 % of a minute's calls "
              f"failed) sent {quiet['naive_notices']} notices, the Watchdog {quiet['watchdogs']}, our rules {quiet['notices']}.", "",
-             "How near each alert came to its threshold, 100 % being where its condition holds; `for` is how long it must hold.", "",
+             "How near each alert came to its threshold, 100 % being where its condition holds; `for` is how long it must hold. *No data*: nothing of "
+             "the kind happened, or nothing here shows it (machines, backups).", "",
              "| alert | severity | for | nearest | time past half way |", "|---|---|---|---|---|"]
     for line in quiet["calibration"]:
-        near = "not watched here" if line["nearest"] is None else f"{line['nearest']:.0%}"
+        near = "no data" if line["nearest"] is None else f"{line['nearest']:.0%}"
         half = "" if line["past_half"] is None else f"{line['past_half']:.0%}"
         lines.append(f"| {line['alert']} | {line['severity']} | {line['for']} | {near} | {half} |")
     return lines
