@@ -30,10 +30,10 @@ import calibration  # noqa: E402
 import incidents  # noqa: E402
 import report  # noqa: E402
 import self_test  # noqa: E402
-from drill_stage import CHECKOUT, Failed, eventually, run  # noqa: E402
+from drill_stage import CHECKOUT, Failed, eventually  # noqa: E402
 from prometheus import check_receivers, tools  # noqa: E402
 from receivers import CONTROL, DEAD_MAN, faults_of  # noqa: E402
-from stage import PURGE, Stage  # noqa: E402
+from stage import INSTANCE, PRACTICE, Stage, purge  # noqa: E402
 
 GIVE_UP_AFTER, QUIET_WITHIN, INCIDENTS_WITHIN = 240, 900, 45 * 60
 BLIP_EVERY, BLIP_SECONDS = 150, 5
@@ -46,7 +46,7 @@ class Drill:
         self.arguments, self.chosen = arguments, chosen
         self.kind = "alerts-drill" if len(chosen) == len(incidents.ALL) else "alerts-drill-part"
         self.checks, self.incidents, self.quiet, self.tools = [], [], None, tools()
-        self.stage, self.begun = None, time.time()
+        self.stage, self.begun, self.instance = None, time.time(), PRACTICE if arguments.hold else INSTANCE
 
     def say(self, text):
         print(f"drill {time.time() - self.begun:5.0f} s: {text}", file=sys.stderr, flush=True)
@@ -57,7 +57,7 @@ class Drill:
 
     def play(self):
         self.say("servers, nodes, customers, a load; then a history for Prometheus")
-        self.stage = Stage(self.arguments.malote, self.arguments.load, self.arguments.messages)
+        self.stage = Stage(self.instance, self.arguments.malote, self.arguments.load, self.arguments.messages)
         self.check("a notice without its receiver's token is refused", check_receivers(self.stage.receivers))
         self.stage.set()
         self.say(f"Prometheus is at {self.stage.watch.address}")
@@ -226,8 +226,8 @@ def main():
     chosen = choose(arguments)
     is_whole = len(chosen) == len(incidents.ALL)
     arguments.quiet = arguments.quiet if arguments.quiet is not None else 15 if is_whole else 0
-    run(PURGE)
     drill = Drill(arguments, chosen)
+    purge(drill.instance)
     try:
         drill.play()
     except Failed as error:
@@ -236,7 +236,7 @@ def main():
         if drill.stage:
             drill.stage.end()
         if not arguments.keep:
-            run(PURGE)
+            purge(drill.instance)
     passed = all(check["holds"] for check in drill.checks)
     if is_whole and not arguments.no_evidence:
         drill.say(f"record: {report.write(report.evidence(drill, drill.begun, passed), arguments)}")

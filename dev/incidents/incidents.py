@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import secrets
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,6 @@ from drill_stage import Failed, eventually
 # `alerts`: any of these may tell of it first. `run` breaks something, gives control back until it is mended: a generator with one step.
 Incident = namedtuple("Incident", "name what alerts run")
 LETTERS, REPLAYS = 200, 40
-HELD_FOR = 1.5  # Below the lock timeout of the application's roles: requests are slow and do not fail.
 DOWN_MS = 90_000
 
 
@@ -61,23 +59,6 @@ def consumers_stalled(stage):
     session.ask("BEGIN; LOCK TABLE app.billing_head IN EXCLUSIVE MODE")
     yield
     session.ask("ROLLBACK")
-    session.close()
-
-
-def api_slow(stage):
-    """A session that locks the table by which keys are checked, again and again, as a careless migration would."""
-    session, stopped = stage.stack.session("malote"), threading.Event()
-
-    def lock():
-        while not stopped.is_set():
-            session.ask(f"BEGIN; LOCK TABLE app.api_keys IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep({HELD_FOR}); COMMIT")
-            time.sleep(0.1)
-
-    worker = threading.Thread(target=lock)
-    worker.start()
-    yield
-    stopped.set()
-    worker.join()
     session.close()
 
 
@@ -141,7 +122,6 @@ ALL = [
     Incident("replay-storm", "a relay's attempt is replayed", ("WebhookReplays",), replay_storm),
     Incident("crash-loop", "an actor of a tenant panics on each message", ("TenantQuarantined", "ActorRestarts"), crash_loop),
     Incident("consumer-stalled", "consumers cannot claim", ("EventsNotApplied", "QueuedNotClaimed", "ActorBacklog"), consumers_stalled),
-    Incident("api-latency", "the API waits for a lock in PostgreSQL", ("ApiSlow",), api_slow),
     Incident("meta-errors-20", "Meta refuses one call in five", ("MessageAcceptanceOutage",), meta_refuses(0.2)),
     Incident("node-killed", "one of two nodes is killed", ("MaloteTargetDown",), node_killed),
     Incident("meta-down", "Meta takes no connection", ("MetaBreakerOpen",), meta_down),

@@ -14,8 +14,8 @@ from drill_stage import CHECKOUT, Failed, Stack, eventually, free_port, run
 from prometheus import Watch, wanted_counters
 from receivers import CONTROL, DEAD_MAN, Receivers
 
-INSTANCE = "incidents"
-PURGE = [CHECKOUT / "dev/stack", "--instance", INSTANCE, "down", "--purge"]
+# What people practise with has a stack of its own, so that a drill may run beside.
+INSTANCE, PRACTICE = "incidents", "practice"
 RECEIVERS = [DEAD_MAN, "incident", "page_platform", "page_messaging", "slack_platform", "slack_messaging", "slack_security", CONTROL]
 READY_WITHIN, FILLED_WITHIN = 180, 900
 
@@ -31,11 +31,15 @@ class Node:
         return f"127.0.0.1:{self.internal}"
 
 
+def purge(instance):
+    run([CHECKOUT / "dev/stack", "--instance", instance, "down", "--purge"])
+
+
 class Stage:
-    def __init__(self, program, load, messages):
+    def __init__(self, instance, program, load, messages):
         self.program, self.load, self.messages = program, load, messages
         self.receivers = Receivers(RECEIVERS)
-        self.stack = Stack(INSTANCE, "postgresql,redis,rabbitmq,alertmanager")
+        self.stack = Stack(instance, "postgresql,redis,rabbitmq,alertmanager")
         self.watch = Watch(self.stack, self.receivers)
         self.nodes, self.processes, self.logs = [Node("first"), Node("second")], {}, {}
         self.public, self.simulator = free_port(), free_port()
