@@ -28,7 +28,8 @@ def meta_refuses(share):
 
 def replay(stage):
     """What an operator does once Meta is well: what gave up meanwhile is tried again."""
-    stage.command("dead-letters", "replay", "--class", "transient", "--by", "drill")
+    for kind in ("transient", "outage"):
+        stage.command("dead-letters", "replay", "--class", kind, "--by", "drill")
 
 
 def meta_down(stage):
