@@ -39,6 +39,8 @@ named_states! {
         CanaryFailed = "canary_failed",
         /// The canary went well, and somebody wanted to look before the rest goes.
         CanaryPassed = "canary_passed",
+        /// Meta refused too many of its messages as malformed.
+        MessagesMalformed = "messages_malformed",
     }
 }
 
@@ -51,7 +53,7 @@ impl PauseReason {
             | Self::NumberHold
             | Self::TokenInvalid
             | Self::Quarantined => true,
-            Self::Manual | Self::CanaryFailed | Self::CanaryPassed => false,
+            Self::Manual | Self::CanaryFailed | Self::CanaryPassed | Self::MessagesMalformed => false,
         }
     }
 
@@ -78,6 +80,9 @@ impl PauseReason {
                 "Too much of the canary failed: look at the failures, then resume or cancel."
             }
             Self::CanaryPassed => "The canary went well: resume it to send the rest.",
+            Self::MessagesMalformed => {
+                "Meta refused many messages as malformed: compare the template's parameters with the file's columns, then resume or cancel."
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod invariants;
 pub mod invoice;
 pub mod ledger;
 pub mod local_window;
+pub mod malformed;
 pub mod message;
 pub mod meta_error;
 pub mod meta_news;

@@ -24,7 +24,7 @@ use crate::broker::{EVENTS_MOST, Envelope, Note, Publisher, SENDS_MOST};
 use crate::config;
 use crate::storage::planning::{self, Taken};
 use crate::storage::{
-    Database, StorageError, canaries, message_rows, number_holds, paces, revivals, taking, unknown,
+    Database, StorageError, canaries, malformed, message_rows, number_holds, paces, revivals, taking, unknown,
 };
 
 /// The time between two looks at what is due.
@@ -110,6 +110,7 @@ impl Planner {
             self.publisher.tick_soon();
             let looked_at = [
                 canaries::advance(&self.database).await,
+                malformed::pause_campaigns(&self.database).await,
                 paces::sample(&self.database).await,
                 self.wake().await,
             ];

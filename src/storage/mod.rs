@@ -28,6 +28,7 @@ pub mod invoices;
 pub mod jobs;
 pub mod ledger_lines;
 pub mod limiter;
+pub mod malformed;
 pub mod message_rows;
 pub mod messages;
 pub mod meta_news;

@@ -1,4 +1,4 @@
-//! Four ways in which things go wrong, and what must be true afterwards all the same.
+//! Five ways in which things go wrong, and what must be true afterwards all the same.
 
 use malote::trial::{PlanChoice, Tenant, counts_of, eventually};
 use serde_json::json;
@@ -94,6 +94,34 @@ async fn a_number_that_meta_throttles_slows_down_and_loses_nothing() {
     let campaign = tenant.campaign(&campaign).await.unwrap();
     check_promises(&installation, &tenant, &campaign, 500).await;
     assert_eq!(installation.simulator.truth().accepted, 500);
+    assert_eq!(usage(&tenant, "captured").await, billable(&installation));
+    installation.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_messages_pause_their_campaign_once_and_a_person_has_the_last_word() {
+    let mut simulator = Config::for_tests();
+    simulator.faults.refused_share = 0.5;
+    simulator.faults.refused_code = Some(132_012);
+    let installation = start("malformed", simulator, &[]).await;
+    let tenant = Tenant::create(&installation, "malformed", PlanChoice::FREE, 100)
+        .await
+        .unwrap();
+    let campaign = tenant.launch_to("swapped", 60_000_000, 600).await.unwrap();
+    let paused = eventually("the campaign pauses", SOON, || async {
+        let found = tenant.campaign(&campaign).await?;
+        Ok((found["state"] == "paused").then_some(found))
+    })
+    .await
+    .unwrap();
+    assert_eq!(paused["reason"], "messages_malformed", "{paused}");
+    assert!(counts_of(&paused, "planned").unwrap() > 0, "{paused}");
+    tenant.tell(&campaign, "resume").await.unwrap();
+    let finished = tenant.finished(&campaign, SOON).await.unwrap();
+    installation.settle(SOON).await.unwrap();
+    assert!(counts_of(&finished, "failed").unwrap() > 200, "{finished}");
+    let campaign = tenant.campaign(&campaign).await.unwrap();
+    check_promises(&installation, &tenant, &campaign, 600).await;
     assert_eq!(usage(&tenant, "captured").await, billable(&installation));
     installation.stop().await.unwrap();
 }

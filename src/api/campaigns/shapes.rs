@@ -93,7 +93,7 @@ pub struct CampaignView {
     /// `draft`, `scheduled`, `running`, `paused`, `finished` or `cancelled`.
     pub state: &'static str,
     /// Why it is paused: `manual`, `plan_blocked`, `template_paused`, `number_hold`, `token_invalid`,
-    /// `quarantined`, `canary_failed` or `canary_passed`.
+    /// `quarantined`, `canary_failed`, `canary_passed` or `messages_malformed`.
     pub reason: Option<&'static str>,
     /// How many recipients are in each state.
     pub counts: CountsView,
