@@ -44,7 +44,7 @@ async fn suspects(database: &Database) -> Result<Vec<Suspect>, StorageError> {
              FROM campaigns c JOIN campaign_counts k ON k.campaign_id = c.id
              WHERE c.state = 'running' AND NOT EXISTS (SELECT FROM campaign_events e
                  WHERE e.tenant_id = c.tenant_id AND e.campaign_id = c.id AND e.to_reason = $1)
-             GROUP BY c.id HAVING sum(k.failed) >= $2",
+             GROUP BY c.id HAVING sum(k.failed) >= $2::bigint",
             &[&REASON.as_str(), &malformed::LEAST_REFUSALS],
         )
         .await?;
