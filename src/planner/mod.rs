@@ -1,11 +1,13 @@
 //! The planner: moves due messages into the inboxes, a window ahead of each number's rate, and keeps campaigns turning.
 //!
-//! Any number of planners may run; rows are taken with `SKIP LOCKED`. Nothing is remembered between rounds.
+//! Any number of planners may run; rows are taken with `SKIP LOCKED`. Between rounds only times are remembered, and how far the walk
+//! through late events has come: a planner that starts anew begins it anew.
 
 mod bookkeeping;
 mod history;
 mod news;
 mod shares;
+mod sweep;
 mod watch;
 
 pub use bookkeeping::Bookkeeping;
@@ -22,10 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{EVENTS_MOST, Envelope, Note, Publisher, SENDS_MOST};
 use crate::config;
+use crate::storage::late_events::{self, LateEvents};
 use crate::storage::planning::{self, Taken};
 use crate::storage::{
     Database, StorageError, canaries, malformed, message_rows, number_holds, paces, revivals, taking, unknown,
 };
+
+use sweep::Sweep;
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_millis(50);
@@ -33,6 +38,8 @@ const ROUND: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(250);
 /// When messages are due again whose ids the broker did not take.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
+/// Late events that one look publishes again.
+const LATE_MOST: u32 = 10_000;
 /// The time between two ticks of each partition.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -75,6 +82,23 @@ impl Metrics {
     }
 }
 
+/// What the next rounds do, and when.
+struct Next {
+    tick: Instant,
+    upkeep: Instant,
+    sweep: Sweep,
+}
+
+impl Next {
+    fn new(now: Instant) -> Self {
+        Self {
+            tick: now,
+            upkeep: now,
+            sweep: Sweep::new(now),
+        }
+    }
+}
+
 /// The planner of this process.
 pub struct Planner {
     /// Sees all tenants.
@@ -90,9 +114,9 @@ pub struct Planner {
 impl Planner {
     /// Plans until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut upkeep, mut tick) = (Instant::now(), Instant::now());
+        let mut next = Next::new(Instant::now());
         while !stop.is_cancelled() {
-            if let Err(error) = self.round(&mut upkeep, &mut tick).await {
+            if let Err(error) = self.round(&mut next).await {
                 self.metrics.failures.inc();
                 tracing::warn!(%error, "a round of the planner failed; the next one goes on");
             }
@@ -103,9 +127,9 @@ impl Planner {
         }
     }
 
-    async fn round(&self, upkeep: &mut Instant, tick: &mut Instant) -> anyhow::Result<()> {
-        if *tick <= Instant::now() {
-            *tick = Instant::now() + TICK;
+    async fn round(&self, next: &mut Next) -> anyhow::Result<()> {
+        if next.tick <= Instant::now() {
+            next.tick = Instant::now() + TICK;
             // Lets owners run their timers.
             self.publisher.tick_soon();
             let looked_at = [
@@ -116,9 +140,10 @@ impl Planner {
             ];
             looked_at.into_iter().collect::<Result<(), _>>()?;
         }
-        if *upkeep <= Instant::now() {
-            *upkeep = Instant::now() + UPKEEP;
+        if next.upkeep <= Instant::now() {
+            next.upkeep = Instant::now() + UPKEEP;
             self.keep_up().await?;
+            self.publish_late_events(&mut next.sweep).await?;
         }
         self.queue_due().await
     }
@@ -145,7 +170,6 @@ impl Planner {
         if published.is_err() {
             let due_at = Timestamp::now() + AGAIN_AFTER;
             message_rows::give_back(&self.database, taken.tenant, &taken.messages, due_at).await?;
-            self.metrics.given_back.inc_by(taken.messages.len() as u64);
         }
         published
     }
@@ -193,23 +217,35 @@ impl Planner {
         let queued_for = Duration::from_millis(self.settings.queued_for_most_ms);
         let given_back = planning::give_back_forgotten(&self.database, queued_for).await?;
         self.metrics.given_back.inc_by(given_back as u64);
-        let unapplied_for = Duration::from_millis(self.settings.unapplied_for_most_ms);
-        for late in planning::unapplied_events(&self.database, unapplied_for).await? {
-            self.metrics.republished.inc_by(late.events.len() as u64);
-            let mut happened = late.happened.chunks(EVENTS_MOST);
-            for part in late.events.chunks(EVENTS_MOST) {
-                let envelope = Envelope::Events {
-                    tenant: late.tenant,
-                    events: part.to_vec(),
-                };
-                let note = Note {
-                    trace: None,
-                    since: happened.next().unwrap_or_default().to_vec(),
-                };
-                self.publisher.publish_soon_with(envelope, note);
-            }
-        }
         Ok(())
+    }
+
+    /// Publishes a part of the events again that nobody applied.
+    async fn publish_late_events(&self, sweep: &mut Sweep) -> Result<(), StorageError> {
+        let Some(place) = sweep.place(Instant::now()) else {
+            return Ok(());
+        };
+        let unapplied_for = Duration::from_millis(self.settings.unapplied_for_most_ms);
+        let part = late_events::part(&self.database, unapplied_for, place, LATE_MOST).await?;
+        part.late.into_iter().for_each(|late| self.publish_again(late));
+        sweep.found(part.next, unapplied_for, Instant::now());
+        Ok(())
+    }
+
+    fn publish_again(&self, late: LateEvents) {
+        self.metrics.republished.inc_by(late.events.len() as u64);
+        let mut happened = late.happened.chunks(EVENTS_MOST);
+        for events in late.events.chunks(EVENTS_MOST) {
+            let envelope = Envelope::Events {
+                tenant: late.tenant,
+                events: events.to_vec(),
+            };
+            let note = Note {
+                trace: None,
+                since: happened.next().unwrap_or_default().to_vec(),
+            };
+            self.publisher.publish_soon_with(envelope, note);
+        }
     }
 }
 

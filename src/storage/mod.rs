@@ -26,6 +26,7 @@ pub mod history;
 pub mod idempotency;
 pub mod invoices;
 pub mod jobs;
+pub mod late_events;
 pub mod ledger_lines;
 pub mod limiter;
 pub mod malformed;

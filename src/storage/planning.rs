@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::campaign::CampaignState;
 use domain::canary::CanaryState;
-use domain::ids::{CampaignId, EventId, MessageId, SenderId, TenantId};
+use domain::ids::{CampaignId, MessageId, SenderId, TenantId};
 use domain::local_window::LocalWindow;
 use domain::message::{Lane, MessageState};
 use jiff::Timestamp;
@@ -22,8 +22,6 @@ const SWEEP_MOST: i64 = 2_000;
 const SWEPT_AT_ONCE: i64 = 16;
 /// Forgotten rows that one transaction gives back.
 const FORGOTTEN_MOST: i64 = 2_000;
-/// Unapplied events that are published again at once.
-const UNAPPLIED_MOST: i64 = 10_000;
 
 /// Something that has messages to send: a running campaign, or the single messages of a sender.
 #[derive(Clone, Debug)]
@@ -270,48 +268,4 @@ async fn sweep_campaign(database: &Database, campaign: Uuid) -> Result<usize, St
         .await?;
     transaction.commit().await?;
     Ok(rows.len())
-}
-
-/// Stored events of one tenant that nobody applied.
-#[derive(Clone, Debug)]
-pub struct LateEvents {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which.
-    pub events: Vec<EventId>,
-    /// When those happened that Meta reported, by its clock.
-    pub happened: Vec<Timestamp>,
-}
-
-/// Lists stored events that nobody applied for a while, by tenant.
-///
-/// # Errors
-/// What the database says.
-pub async fn unapplied_events(
-    database: &Database,
-    unapplied_for: Duration,
-) -> Result<Vec<LateEvents>, StorageError> {
-    let mut connection = database.get().await?;
-    let rows = connection
-        .query(
-            "SELECT tenant_id, array_agg(id), coalesce(array_agg(occurred_at) FILTER (WHERE source = 'meta'), '{}')
-             FROM (SELECT tenant_id, id, source, occurred_at FROM events e WHERE applied_at IS NULL
-                AND received_at < now() - $1 * interval '1 second' AND NOT EXISTS (
-                    SELECT FROM dead_letters d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
-                        AND d.resolution IS DISTINCT FROM 'replayed')
-                ORDER BY received_at LIMIT $2) late GROUP BY tenant_id",
-            &[&unapplied_for.as_secs_f64(), &UNAPPLIED_MOST],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let ids: Vec<Uuid> = row.get(1);
-            LateEvents {
-                tenant: TenantId(row.get(0)),
-                events: ids.into_iter().map(EventId).collect(),
-                happened: row.get(2),
-            }
-        })
-        .collect())
 }

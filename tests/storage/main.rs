@@ -9,6 +9,7 @@ mod committer;
 mod dead_letters;
 mod expiry;
 mod findings;
+mod late_events;
 mod life;
 mod limit;
 mod messages;

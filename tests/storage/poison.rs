@@ -1,11 +1,11 @@
 //! Poison: what failed again and again is dead, once, and is counted so.
 
 use actors::ports::Poison;
-use domain::ids::{EventId, MessageId};
+use domain::ids::MessageId;
 use domain::message::MessageState;
-use malote::storage::{message_rows, planning};
-use uuid::Uuid;
+use malote::storage::message_rows;
 
+use crate::late_events::{late_event, late_events};
 use crate::tenant::{TestTenant, phones};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,32 +70,15 @@ async fn poison_is_dead_once_and_found_with_its_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_event_is_not_looked_for_again() {
     let test = TestTenant::create().await;
-    let event = Uuid::now_v7();
-    let mut connection = test.system.get().await.unwrap();
-    connection
-        .execute(
-            "INSERT INTO events (tenant_id, id, source, status, attempt_id, occurred_at, received_at)
-             VALUES ($1, $2, 'meta', 'sent', $2, now(), now() - interval '1 hour')",
-            &[&test.tenant.0, &event],
-        )
-        .await
-        .unwrap();
-    drop(connection);
-    let late = async || {
-        let late = planning::unapplied_events(&test.system, std::time::Duration::ZERO)
-            .await
-            .unwrap();
-        late.iter()
-            .any(|late| late.tenant == test.tenant && late.events.contains(&EventId(event)))
-    };
-    assert!(late().await);
+    let event = late_event(&test, "1 hour").await;
+    assert_eq!(late_events(&test, 10_000).await, [event]);
     let poison = Poison {
         tenant: test.tenant,
         messages: Vec::new(),
-        events: vec![EventId(event)],
+        events: vec![event],
         reason: "a row makes no sense".to_owned(),
     };
     message_rows::bury(&test.system, &poison).await.unwrap();
     message_rows::bury(&test.system, &poison).await.unwrap();
-    assert!(!late().await);
+    assert_eq!(late_events(&test, 10_000).await, []);
 }
