@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,8 @@ from drill_stage import Failed, eventually
 Incident = namedtuple("Incident", "name what alerts run")
 LETTERS, REPLAYS = 200, 40
 DOWN_MS = 90_000
+# Shorter than what callers wait for a lock (deploy/postgres/roles.sql): they are slow and not refused.
+HELD_FOR = 1.5
 
 
 def meta_refuses(share):
@@ -52,6 +55,23 @@ def letters_flood(stage):
             raise Failed("RabbitMQ has no such inbox")
     yield
     stage.command("dead-letters", "purge", "--kind", "undecodable", "--by", "drill", "--reason", "published by the drill")
+
+
+def api_slow(stage):
+    """A session that locks the table by which keys are checked, again and again, as a careless migration would."""
+    session, stopped = stage.stack.session("malote"), threading.Event()
+
+    def lock():
+        while not stopped.is_set():
+            session.ask(f"BEGIN; LOCK TABLE app.api_keys IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep({HELD_FOR}); COMMIT")
+            time.sleep(0.1)
+
+    worker = threading.Thread(target=lock)
+    worker.start()
+    yield
+    stopped.set()
+    worker.join()
+    session.close()
 
 
 def consumers_stalled(stage):
@@ -124,6 +144,7 @@ ALL = [
     Incident("crash-loop", "an actor of a tenant panics on each message", ("TenantQuarantined", "ActorRestarts"), crash_loop),
     Incident("consumer-stalled", "consumers cannot claim", ("EventsNotApplied", "QueuedNotClaimed", "ActorBacklog"), consumers_stalled),
     Incident("meta-errors-20", "Meta refuses one call in five", ("MessageAcceptanceOutage",), meta_refuses(0.2)),
+    Incident("api-latency", "the API waits for a lock in PostgreSQL", ("ApiSlow",), api_slow),
     Incident("node-killed", "one of two nodes is killed", ("MaloteTargetDown",), node_killed),
     Incident("meta-down", "Meta takes no connection", ("MetaBreakerOpen",), meta_down),
     Incident("redis-stopped", "Redis is stopped", ("RedisDown",), stopped("redis")),
