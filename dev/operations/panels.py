@@ -164,6 +164,9 @@ BILLING = ("billing", "billing", "Is what happens settled in the books without d
               (rate("malote_billing_job_failures_total", "task"), "{{task}} failed")),
         lines("Periods closed, old holds given back", "Each period gets its invoice in the same transaction.", "ops", (f"sum(rate(malote_billing_closed_periods_total{{{N}}}[$__rate_interval]))", "periods"),
               (f"sum(rate(malote_billing_expired_holds_total{{{N}}}[$__rate_interval]))", "old holds given back")),
+        lines("What Meta charged otherwise", "Another category than was reserved; messages that no rate card has a price for.", "ops",
+              (f"sum(rate(malote_billing_drifted_messages_total{{{N}}}[$__rate_interval]))", "another category"),
+              (f"sum(rate(malote_billing_unpriced_messages_total{{{N}}}[$__rate_interval]))", "without a rate")),
     ]),
 ])
 DEPENDENCIES = ("dependencies", "dependencies", "Are RabbitMQ, PostgreSQL and Redis well?", [

@@ -40,6 +40,7 @@ pub mod plan_change;
 #[allow(clippy::float_arithmetic, reason = "rates, never money")]
 pub mod progress;
 pub mod quarantine;
+pub mod rate_card;
 #[allow(clippy::float_arithmetic, reason = "rates, never money")]
 pub mod rate_limit;
 pub mod rating;

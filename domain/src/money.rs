@@ -1,6 +1,7 @@
 //! Money as whole numbers: micros for prices, the currency's smallest unit for what is charged. No floats.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// An amount in millionths of the currency's main unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,40 @@ impl fmt::Display for Micros {
         let kept = text.trim_end_matches('0').len().max(text.len() - 4);
         formatter.write_str(&text[..kept])
     }
+}
+
+/// The text is no price.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no price: write digits, and up to six more behind a point (0.0625)")]
+pub struct UnknownPrice(pub String);
+
+impl FromStr for Micros {
+    type Err = UnknownPrice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        micros(text).ok_or_else(|| UnknownPrice(text.to_owned()))
+    }
+}
+
+/// Reads digits, and up to six more behind a point.
+fn micros(text: &str) -> Option<Micros> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, behind) = digits.split_once('.').unwrap_or((digits, "0"));
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(behind) || behind.len() > 6 {
+        return None;
+    }
+    let behind: i64 = format!("{behind:0<6}").parse().ok()?;
+    let amount = whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000)?
+        .checked_add(behind)?;
+    Some(Micros(if digits.len() < text.len() {
+        -amount
+    } else {
+        amount
+    }))
 }
 
 /// An amount in the currency's smallest unit (cents, yen).
@@ -124,6 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn prices_are_read_to_the_last_digit() {
+        assert_eq!("0.0625".parse(), Ok(Micros(62_500)));
+        assert_eq!("-12".parse(), Ok(Micros(-12_000_000)));
+        for wrong in [
+            "",
+            ".5",
+            "1.",
+            "1,5",
+            "+1",
+            "--1",
+            "0.0000001",
+            "9223372036854.775808",
+            "1e3",
+        ] {
+            assert!(wrong.parse::<Micros>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn ties_go_to_the_even_neighbour() {
         assert_eq!(rounded(125_000, "BRL"), 12);
         assert_eq!(rounded(135_000, "BRL"), 14);
@@ -141,6 +195,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read(amount in -i64::MAX..=i64::MAX) {
+            prop_assert_eq!(Micros(amount).to_string().parse(), Ok(Micros(amount)));
+        }
+
         #[test]
         fn a_credit_is_the_exact_negative(micros in -1_000_000_000_000_i64..1_000_000_000_000) {
             prop_assert_eq!(rounded(i128::from(micros), "BRL"), -rounded(-i128::from(micros), "BRL"));

@@ -1,5 +1,5 @@
 //! Keeps the books in order: closes periods, lets go of holds without news, anchors the ledgers outside of the database, reconciles a
-//! sample hourly and everything nightly, with itself and with Meta. Any number of planners may run: who moves a job's due time runs it, alone.
+//! sample hourly and everything nightly, with itself and with Meta, and writes beside the ledger what Meta takes. Any number of planners may run: who moves a job's due time runs it, alone.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::storage::committer::{closing, expiry};
 use crate::storage::findings::Ran;
 use crate::storage::reconcile::{SAMPLE_USUAL, Sample, any_seed, reconcile};
 use crate::storage::sender_directory::SenderDirectory;
-use crate::storage::{Database, StorageError, audit, findings, jobs};
+use crate::storage::{Database, StorageError, audit, findings, jobs, meta_costs};
 
 /// The time between two looks at what is due.
 const ROUND: Duration = Duration::from_secs(10);
@@ -41,10 +41,11 @@ enum Job {
     ReconcileFull,
     ReconcileMeta,
     VerifyAudit,
+    MetaCosts,
 }
 
 impl Job {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Close,
         Self::ExpireHolds,
         Self::Anchor,
@@ -52,6 +53,7 @@ impl Job {
         Self::ReconcileFull,
         Self::ReconcileMeta,
         Self::VerifyAudit,
+        Self::MetaCosts,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -63,6 +65,7 @@ impl Job {
             Self::ReconcileFull => "reconcile_full",
             Self::ReconcileMeta => "reconcile_meta",
             Self::VerifyAudit => "verify_audit",
+            Self::MetaCosts => "meta_costs",
         }
     }
 
@@ -74,7 +77,7 @@ impl Job {
 
     const fn every(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Close => 60,
+            Self::Close | Self::MetaCosts => 60,
             Self::ReconcileSample => HOUR,
             Self::ExpireHolds
             | Self::Anchor
@@ -99,6 +102,8 @@ struct Metrics {
     age: Family<JobLabel, Gauge<f64, AtomicU64>>,
     closed: Counter,
     expired: Counter,
+    drifted: Counter,
+    unpriced: Counter,
 }
 
 impl Metrics {
@@ -134,6 +139,16 @@ impl Metrics {
             "malote_billing_expired_holds",
             "Units given back because nothing was heard of their messages any more",
             metrics.expired.clone(),
+        );
+        registry.register(
+            "malote_billing_drifted_messages",
+            "Messages for which Meta charged another category than was reserved",
+            metrics.drifted.clone(),
+        );
+        registry.register(
+            "malote_billing_unpriced_messages",
+            "Messages that no rate card has a price for when they were booked",
+            metrics.unpriced.clone(),
         );
         for job in Job::ALL {
             let label = JobLabel {
@@ -252,6 +267,10 @@ impl Bookkeeping {
                 anyhow::ensure!(!is_mute, "Meta tells of no account what it charged");
                 Some(report)
             }
+            Job::MetaCosts => {
+                self.record_costs().await?;
+                None
+            }
             Job::VerifyAudit => Some(audit::verify(&self.database, None, &Anchored::new()).await?),
         };
         let open = match report {
@@ -260,6 +279,17 @@ impl Bookkeeping {
         };
         jobs::done(&self.database, job.as_str(), open).await?;
         Ok(())
+    }
+
+    async fn record_costs(&self) -> Result<(), StorageError> {
+        loop {
+            let recorded = meta_costs::record(&self.database).await?;
+            if recorded.units == 0 {
+                return Ok(());
+            }
+            self.metrics.drifted.inc_by(recorded.drifted as u64);
+            self.metrics.unpriced.inc_by(recorded.unpriced as u64);
+        }
     }
 
     /// Keeps what a check found, and tells how many findings nobody has explained.

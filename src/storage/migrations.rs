@@ -48,6 +48,7 @@ pub const ALL: &[Migration] = migrations![
     18 "0018_no_plain_tokens",
     19 "0019_findings",
     20 "0020_programs",
+    21 "0021_meta_costs",
 ];
 
 impl Migration {

@@ -32,6 +32,7 @@ pub mod limiter;
 pub mod malformed;
 pub mod message_rows;
 pub mod messages;
+pub mod meta_costs;
 pub mod meta_news;
 pub mod migrations;
 pub mod migrator;

@@ -13,6 +13,7 @@ mod late_events;
 mod life;
 mod limit;
 mod messages;
+mod meta_costs;
 mod migrator;
 mod poison;
 mod refusals;

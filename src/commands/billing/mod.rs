@@ -1,5 +1,6 @@
-//! `malote billing`: checking the books, closing periods, taking anchors, invoices and exports.
+//! `malote billing`: checking the books, closing periods, taking anchors, invoices, exports, and what Meta takes.
 
+mod costs;
 mod found;
 mod writing;
 
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use domain::ids::TenantId;
 
+use self::costs::{Margin, Rates};
 use self::found::{Explain, Findings};
 use self::writing::{Export, Invoice};
 use super::Config;
@@ -92,6 +94,8 @@ enum Action {
     Export(Export),
     /// Takes an anchor of all ledgers and prints it as one line of JSON; a planner does so daily.
     Anchor,
+    Rates(Rates),
+    Margin(Margin),
 }
 
 pub(super) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -153,6 +157,8 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
         Action::Explain(explain) => found::explain(&config, &explain).await,
         Action::Invoice(invoice) => writing::invoice(&config, &invoice).await,
         Action::Export(export) => writing::export(&config, &export).await,
+        Action::Rates(rates) => costs::import(&config, &rates).await,
+        Action::Margin(margin) => costs::margin(&config, &margin).await,
         Action::Anchor => {
             let database = Database::connect(&config.database, Role::AppSystem).await?;
             println!("{}", serde_json::to_string(&anchors::take(&database).await?)?);

@@ -1,0 +1,2 @@
+DROP TABLE message_costs;
+DROP TABLE meta_rates;
