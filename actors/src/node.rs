@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use domain::refusal_streak::FORGIVEN_FOR;
 use domain::retry::FIRST_DELAY;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub claim_deadline: Duration,
     /// The wait before the second attempt.
     pub retry_first_delay: Duration,
+    /// How long refusals in a row, for which Meta is to blame, use up no attempt.
+    pub refusals_forgiven_for: Duration,
     /// How long a tenant without work keeps its actors.
     pub passivate_after: Duration,
     /// Threads for actors; none runs them on the caller's arbiter.
@@ -51,6 +54,7 @@ impl Default for Settings {
         Self {
             claim_deadline: Duration::from_secs(30),
             retry_first_delay: FIRST_DELAY,
+            refusals_forgiven_for: FORGIVEN_FOR,
             passivate_after: Duration::from_secs(600),
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
         }

@@ -46,6 +46,7 @@ pub mod rate_limit;
 pub mod rating;
 pub mod recipient;
 pub mod recipient_zone;
+pub mod refusal_streak;
 pub mod retry;
 pub mod schedule;
 #[allow(clippy::float_arithmetic, reason = "rates, never money")]

@@ -171,6 +171,16 @@ pub const fn classify(code: i32, transient: bool) -> ErrorClass {
     }
 }
 
+/// Tells whether Meta is to blame for a refusal, and not the message: the next one would be refused as well.
+pub const fn is_metas_fault(code: i32, transient: bool) -> bool {
+    // A file that Meta could not fetch, and what is malformed more often than not, are the message's.
+    !matches!(code, 131_053 | 135_000)
+        && matches!(
+            classify(code, transient),
+            ErrorClass::Transient | ErrorClass::Outage
+        )
+}
+
 /// Attempts that count before a message with a transient error is given up, unless its code has a bound of its own.
 pub const ATTEMPTS_MOST: u32 = 5;
 
@@ -255,6 +265,17 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ErrorClass::ALL.len());
         assert!(ErrorClass::ALL.iter().all(|class| class.advice().ends_with('.')));
+    }
+
+    #[test]
+    fn metas_fault_is_what_would_refuse_any_message() {
+        let to_blame = [2, 131_016, 131_000].map(|code| is_metas_fault(code, true));
+        let not = [131_053, 135_000, 131_026, 130_429, 132_012, 190].map(|code| is_metas_fault(code, true));
+        assert_eq!((to_blame, not), ([true; 3], [false; 6]));
+        assert_eq!(
+            [is_metas_fault(999_999, true), is_metas_fault(999_999, false)],
+            [true, false]
+        );
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Circumstances {
     pub has_campaign: bool,
     /// How long Meta is to be left alone, while it is down for everybody: then no failure counts.
     pub outage: Option<Duration>,
+    /// How long the number rests, while Meta refuses everything of the tenant for faults of its own: then they do not count.
+    pub rest: Option<Duration>,
     /// The jittered exponential wait for a next attempt.
     pub delay: Duration,
 }
@@ -156,7 +158,10 @@ fn refused(code: i32, class: ErrorClass, asked: Option<Duration>, around: Circum
         ErrorClass::TemplateFatal => of_template(uncounted(held), class, around),
         ErrorClass::RecipientOptedOut => (Next::Failed, Stop::Recipient),
         ErrorClass::RecipientTerminal | ErrorClass::MessageFatal => (Next::Failed, Stop::Nothing),
-        ErrorClass::Transient | ErrorClass::Outage => (again(code, asked, around), Stop::Nothing),
+        ErrorClass::Transient | ErrorClass::Outage => {
+            let stop = around.rest.map_or(Stop::Nothing, Stop::HoldNumber);
+            (again(code, asked, around), stop)
+        }
     };
     Decision {
         next,
@@ -174,10 +179,10 @@ const fn of_template(wait: Next, class: ErrorClass, around: Circumstances) -> (N
     }
 }
 
-/// Tries again as often as the code deserves; while Meta is down for everybody nothing is used up.
+/// Tries again as often as the code deserves; while Meta is down, for everybody or for the tenant, nothing is used up.
 fn again(code: i32, asked: Option<Duration>, around: Circumstances) -> Next {
     let wait = asked.unwrap_or_default().max(around.delay);
-    match around.outage {
+    match around.outage.max(around.rest) {
         Some(outage) => uncounted(wait.max(outage)),
         None if around.counted_before + 1 < attempts_most(code) => Next::Retry {
             after: wait,
@@ -197,6 +202,7 @@ mod tests {
         counted_before: 0,
         has_campaign: true,
         outage: None,
+        rest: None,
         delay: Duration::from_secs(3),
     };
 
@@ -313,6 +319,24 @@ mod tests {
         assert_eq!(message.next, again);
         let absurd = decide(asked(4, Some(u64::MAX)), AROUND);
         assert_eq!(absurd.next, uncounted(ASKED_LONGEST));
+    }
+
+    #[test]
+    fn nothing_is_used_up_while_the_number_rests_and_it_rests_for_metas_faults_alone() {
+        let rest = Duration::from_secs(8);
+        let resting = Circumstances {
+            counted_before: 100,
+            rest: Some(rest),
+            ..AROUND
+        };
+        for code in [2, 131_000] {
+            let decision = decide(refusal(code), resting);
+            assert_eq!(
+                (decision.next, decision.stop),
+                (uncounted(rest), Stop::HoldNumber(rest))
+            );
+        }
+        assert_eq!(decide(refusal(131_026), resting).stop, Stop::Nothing);
     }
 
     #[test]

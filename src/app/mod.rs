@@ -124,6 +124,7 @@ impl Worker {
         let settings = Settings {
             claim_deadline: Duration::from_millis(pipeline.claim_deadline_ms),
             retry_first_delay: Duration::from_millis(pipeline.retry_first_delay_ms),
+            refusals_forgiven_for: Duration::from_secs(pipeline.refusals_forgiven_seconds),
             passivate_after: Duration::from_millis(pipeline.passivate_after_ms),
             ..Settings::default()
         };

@@ -197,6 +197,7 @@ pub struct Pipeline {
     pub partitions: u16,
     pub claim_deadline_ms: u64,
     pub retry_first_delay_ms: u64,
+    pub refusals_forgiven_seconds: u64,
     pub window_ms: u64,
     pub window_most: u32,
     pub queued_for_most_ms: u64,

@@ -1,5 +1,5 @@
-//! How exact a plan's limit is, seen from outside: many campaigns of one tenant push through two nodes, whose owner leaves midway and
-//! comes back, and Meta counts.
+//! How exact a plan's limit is, seen from outside: many campaigns of one tenant push through two nodes, whose owner leaves on the
+//! way and comes back, and Meta counts.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ impl fmt::Display for Exactness {
     }
 }
 
-/// Pushes all of it, lets the owner leave and come back midway, and checks that Meta accepted exactly what the plan allows; then takes
+/// Pushes all of it, lets the owner leave and come back on the way, and checks that Meta accepted exactly what the plan allows; then takes
 /// a plan without an end, and checks that exactly the rest leaves.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub async fn push_to_limit(installation: &mut Installation, what: Push) -> anyho
     let campaigns = launch(installation, &tenant, owner, what).await?;
     accepted(installation, 1).await?;
     let first = Instant::now();
-    accepted(installation, what.limit / 2).await?;
+    accepted(installation, what.limit / 4).await?;
     installation.stop_node(owner).await?;
     installation.start_node(owner).await?;
     blocked(&auditor, what.campaigns).await?;

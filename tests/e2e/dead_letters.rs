@@ -10,8 +10,11 @@ use simulator::faults::Faults;
 
 use crate::support::{SOON, check_promises, start};
 
-/// Retries follow quickly, so that a test sees the last one.
-const QUICK_RETRIES: [(&str, &str); 1] = [("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "50")];
+/// Retries follow quickly, so that a test sees the last one, and a Meta that refuses everything is forgiven nothing.
+const QUICK_RETRIES: [(&str, &str); 2] = [
+    ("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "50"),
+    ("MALOTE_PIPELINE__REFUSALS_FORGIVEN_SECONDS", "0"),
+];
 
 /// A tenant whose campaign of 20 has died whole.
 async fn doomed(name: &'static str) -> (Installation, Tenant, String) {

@@ -6,8 +6,11 @@ use simulator::config::Config;
 
 use crate::support::{SOON, billable, check_promises, start, usage};
 
-/// Retries follow quickly, so that a test sees them.
-const QUICK_RETRIES: [(&str, &str); 1] = [("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "50")];
+/// Retries follow quickly, so that a test sees them, and a Meta that refuses everything is forgiven nothing.
+const QUICK_RETRIES: [(&str, &str); 2] = [
+    ("MALOTE_PIPELINE__RETRY_FIRST_DELAY_MS", "50"),
+    ("MALOTE_PIPELINE__REFUSALS_FORGIVEN_SECONDS", "0"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_a_moment_is_tried_again_and_arrives_once() {
@@ -67,6 +70,34 @@ async fn what_keeps_failing_is_dead_until_it_is_replayed() {
     let campaign = tenant.campaign(&campaign).await.unwrap();
     check_promises(&installation, &tenant, &campaign, 50).await;
     assert_eq!(usage(&tenant, "captured").await, billable(&installation));
+    installation.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_meta_refuses_for_a_while_uses_nothing_up_and_arrives_when_it_is_well() {
+    let mut simulator = Config::for_tests();
+    simulator.faults.transient_error_share = 1.0;
+    let installation = start("refusing", simulator, &QUICK_RETRIES[..1]).await;
+    let tenant = Tenant::create(&installation, "refusing", PlanChoice::FREE, 500)
+        .await
+        .unwrap();
+    let campaign = tenant.launch_to("patient", 45_000_000, 4).await.unwrap();
+    // Eight until it rests, and a few after rests that grow: several seconds in all, where five attempts take less than two.
+    eventually("Meta has refused for a while", SOON, || async {
+        Ok((installation.simulator.truth().transient_errors > 12).then_some(()))
+    })
+    .await
+    .unwrap();
+    let waiting = tenant.campaign(&campaign).await.unwrap();
+    assert_eq!(counts_of(&waiting, "dead").unwrap(), 0, "{waiting}");
+    installation
+        .simulator
+        .set_faults(simulator::faults::Faults::default());
+    tenant.finished(&campaign, SOON).await.unwrap();
+    installation.settle(SOON).await.unwrap();
+    let campaign = tenant.campaign(&campaign).await.unwrap();
+    check_promises(&installation, &tenant, &campaign, 4).await;
+    assert_eq!(installation.simulator.truth().accepted, 4);
     installation.stop().await.unwrap();
 }
 

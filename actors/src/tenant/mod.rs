@@ -4,6 +4,7 @@ pub(crate) mod billing_counter;
 pub(crate) mod commit;
 mod escalation;
 pub(crate) mod intake;
+mod judgement;
 mod ledger_calls;
 pub(crate) mod pace;
 pub(crate) mod proposal;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use domain::campaign::PauseReason;
 use domain::ids::{MessageId, SenderId, TenantId};
 use domain::partition::{Epoch, Partition};
+use domain::refusal_streak::RefusalStreak;
 use domain::unknown::UnknownCause;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
@@ -107,6 +109,7 @@ pub(crate) struct World {
     /// Set when `SendQueue` waits for room in flight.
     starved: AtomicBool,
     paused: Mutex<Vec<(PauseScope, PauseReason, Instant)>>,
+    streak: Mutex<RefusalStreak>,
 }
 
 impl World {
@@ -133,6 +136,7 @@ impl World {
             frozen: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             paused: Mutex::new(Vec::new()),
+            streak: Mutex::default(),
         });
         let watched: Arc<dyn Watched> = world.clone();
         world.shared.metrics.watch(Arc::downgrade(&watched));
@@ -182,6 +186,25 @@ impl World {
         if self.starved.swap(false, Ordering::AcqRel) {
             self.send_queue.tell(SendMessage::Landed);
         }
+    }
+
+    /// Meta refused a call and is to blame for it. Gives how long the numbers rest, if this happens again and again.
+    pub(crate) fn refused(&self) -> Option<Duration> {
+        let (now, forgiven_for) = (
+            self.shared.clock.nanoseconds(),
+            self.shared.settings.refusals_forgiven_for,
+        );
+        let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = streak.refused(now, forgiven_for);
+        if rest.is_some() && streak.is_new() {
+            tracing::warn!(tenant.id = %self.tenant(), "Meta refuses one message after the other for faults of its own: the numbers rest");
+        }
+        rest
+    }
+
+    /// Meta took a message, or refused it for a reason of the message's own.
+    pub(crate) fn refusals_ended(&self) {
+        self.streak.lock().unwrap_or_else(PoisonError::into_inner).ended();
     }
 
     /// Pauses campaigns, for as long as it takes; a pause just made is not repeated.

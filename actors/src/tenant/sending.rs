@@ -1,36 +1,26 @@
-//! One attempt after its claim: the call to Meta, the decision about its outcome, and storing it. A task of its own, which
+//! One attempt after its claim: the call to Meta, what its outcome stops, and storing it. A task of its own, which
 //! no crash of an actor ends.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::breaker::Sign;
 use domain::message::Lane;
-use domain::meta_error::{ErrorClass, classify};
 use domain::rate_limit::pair_key;
-use domain::retry::{Circumstances, Failure, HELD_DELAY, Next, Stop, decide};
+use domain::retry::{Failure, HELD_DELAY, Stop};
 use domain::unknown::UnknownCause;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::delays::before_attempt;
 use crate::limits::{GIVE_BACK_DELAY, IN_FLIGHT_MOST};
 use crate::ports::{Claim, Claimed, PauseScope, SendOutcome, Settled, Verdict, Way};
 use crate::sending_metrics::Scope;
 use crate::tenant::billing_counter::BillingMessage;
+use crate::tenant::judgement::{Judgement, judge, judge_failure};
 use crate::tenant::proposal::{LiveAttempt, Proposed};
 use crate::tenant::rate_limiter::LimiterMessage;
 use crate::tenant::receipt::Item;
 use crate::tenant::{World, guarded, until_available};
-
-/// What an outcome means.
-#[derive(Debug, PartialEq, Eq)]
-struct Judgement {
-    verdict: Verdict,
-    stop: Stop,
-    class: Option<ErrorClass>,
-}
 
 /// Whose turn it is, and since when.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +182,12 @@ fn held_back(world: &Arc<World>, claimed: &Claimed) -> Option<Judgement> {
     };
     shared.metrics.sending().held_back(scope, 1);
     let not_begun = Failure::NotBegun { after };
-    Some(judge_failure(world, not_begun, reason.to_owned(), claimed))
+    Some(judge_failure(
+        world,
+        not_begun,
+        (reason.to_owned(), None),
+        claimed,
+    ))
 }
 
 async fn call(world: &Arc<World>, claimed: &Arc<Claimed>, deadline: Instant) -> SendOutcome {
@@ -203,88 +198,6 @@ async fn call(world: &Arc<World>, claimed: &Arc<Claimed>, deadline: Instant) -> 
         cause: UnknownCause::Panicked,
         reason: format!("the call panicked: {panic}"),
     })
-}
-
-fn judge(world: &Arc<World>, outcome: SendOutcome, claimed: &Claimed) -> Judgement {
-    if let Some(sign) = sign_of(&outcome) {
-        world.shared.health.record(sign);
-    }
-    let clear = |verdict| Judgement {
-        verdict,
-        stop: Stop::Nothing,
-        class: None,
-    };
-    let (failure, reason) = match outcome {
-        SendOutcome::Accepted { wamid } => return clear(Verdict::Accepted { wamid }),
-        SendOutcome::Unknown { cause, reason } => {
-            world.became_unknown(cause, 1);
-            return clear(Verdict::Unknown { reason });
-        }
-        SendOutcome::Unreachable { reason } => (Failure::Unreachable, reason),
-        SendOutcome::NotBegun { reason } => {
-            let after = GIVE_BACK_DELAY;
-            (Failure::NotBegun { after }, reason)
-        }
-        SendOutcome::Refused(refusal) => {
-            let failure = Failure::Refused {
-                code: refusal.code,
-                transient: refusal.transient,
-                retry_after: refusal.retry_after,
-            };
-            (failure, refusal.details)
-        }
-    };
-    judge_failure(world, failure, reason, claimed)
-}
-
-/// Tells what an outcome says of Meta's health, if anything.
-const fn sign_of(outcome: &SendOutcome) -> Option<Sign> {
-    match outcome {
-        SendOutcome::Accepted { .. } => Some(Sign::Well),
-        SendOutcome::Refused(refusal) => match classify(refusal.code, refusal.transient) {
-            ErrorClass::Outage => Some(Sign::Ill),
-            _ => Some(Sign::Well),
-        },
-        SendOutcome::Unreachable { .. } => Some(Sign::Silent),
-        SendOutcome::Unknown { cause, .. } => match cause {
-            UnknownCause::Panicked | UnknownCause::OwnerGone => None,
-            _ => Some(Sign::Silent),
-        },
-        SendOutcome::NotBegun { .. } => None,
-    }
-}
-
-fn judge_failure(world: &World, failure: Failure, reason: String, claimed: &Claimed) -> Judgement {
-    let counted_before = claimed.counted_before;
-    let around = Circumstances {
-        counted_before,
-        has_campaign: claimed.campaign.is_some(),
-        outage: world.shared.health.outage(),
-        delay: before_attempt(world.shared.settings.retry_first_delay, counted_before),
-    };
-    let decision = decide(failure, around);
-    let code = match failure {
-        Failure::Refused { code, .. } => Some(code),
-        Failure::Unreachable | Failure::NotBegun { .. } => None,
-    };
-    let verdict = match decision.next {
-        Next::Retry { after, counts } => Verdict::Retry {
-            due_at: world.shared.clock.after(after),
-            counts,
-            code,
-            reason,
-        },
-        Next::Failed => Verdict::Failed {
-            code: code.unwrap_or_default(),
-            reason,
-        },
-        Next::Dead => Verdict::Dead { code, reason },
-    };
-    Judgement {
-        verdict,
-        stop: decision.stop,
-        class: decision.class,
-    }
 }
 
 /// Stops what an error stops beside its message.

@@ -8,6 +8,7 @@ use actors::tenants::{Delivered, Work};
 use actors::testing::Trouble;
 use domain::campaign::PauseReason;
 use domain::message::{Lane, MessageState};
+use domain::refusal_streak::IN_A_ROW;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -89,6 +90,34 @@ fn the_fourth_unknown_error_is_the_last() {
         assert_eq!(rig.fakes.state().calls.len(), 4);
         assert_eq!(rig.fakes.head(tenant).held, 0);
         assert!(rig.shows("malote_messages_settled_total{verdict=\"dead\",class=\"transient\"} 1"));
+    });
+}
+
+#[test]
+fn refusals_in_a_row_use_nothing_up_and_the_number_rests() {
+    in_paused_time(|rig| async move {
+        let (tenant, sender) = (rig.fakes.tenant(None), sender());
+        let messages = rig.fakes.queued(tenant, sender, 40);
+        rig.fakes
+            .state()
+            .number_script
+            .insert(sender, refused(131_000, true));
+        rig.deliver(tenant, sender, &messages).await.expect("delivered");
+        rig.run(tenant, 600).await;
+        assert_eq!(rig.count(tenant, MessageState::Dead), 0);
+        let counted = rig
+            .fakes
+            .state()
+            .messages
+            .values()
+            .map(|message| message.counted)
+            .sum::<u32>();
+        assert!(counted < IN_A_ROW, "{counted} attempts were used up");
+        let calls = rig.fakes.state().calls.len();
+        assert!(calls < 1_200, "{calls} calls of ten minutes");
+        rig.fakes.state().number_script.remove(&sender);
+        rig.run(tenant, 60).await;
+        assert_eq!(rig.count(tenant, MessageState::Accepted), 40);
     });
 }
 
