@@ -57,7 +57,7 @@ e2e: stack ## migrations up, down, up; storage; the whole way on real servers
 
 coverage: stack ## lines of the webhooks' code that tests run: fails below COVERAGE_LEAST percent, and prints the figure
 	command -v cargo-tarpaulin > /dev/null || cargo install --locked cargo-tarpaulin
-	eval "$$(dev/stack env)"; cargo tarpaulin --engine llvm --follow-exec --skip-clean --target-dir target/coverage --out Stdout \
+	eval "$$(dev/stack env)"; cargo tarpaulin --engine llvm --follow-exec --skip-clean --timeout 600 --target-dir target/coverage --out Stdout \
 		$(TESTS) --lib --test e2e $(WEBHOOKS:%=--include-files '%') --fail-under $(COVERAGE_LEAST) -- webhook relay:: hop:: signature::
 
 fuzz: ## what comes from outside, as a fuzzer would send it: FUZZ_SECONDS each; needs a nightly toolchain
