@@ -30,6 +30,9 @@ pub struct Imported {
 const KNOWN: &str = "SELECT r.prefix, r.category, r.currency, r.effective_from, r.micros, w.micros AS other
     FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[]) AS w (prefix, category, currency, effective_from, micros)
     JOIN meta_rates r USING (prefix, category, currency, effective_from)";
+/// Waits for costs that are being written by older rates, and lets none be written before these are there: else such a row would wait for
+/// the next card.
+const ALONE: &str = "LOCK TABLE message_costs IN SHARE ROW EXCLUSIVE MODE";
 const ADD: &str = "INSERT INTO meta_rates (prefix, category, currency, effective_from, micros, market, imported_by)
     SELECT w.*, $7 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::text[]) AS w
     ON CONFLICT DO NOTHING";
@@ -89,6 +92,7 @@ pub async fn import(database: &Database, rates: &[Rate], by: &str) -> Result<Imp
             ..Imported::default()
         });
     }
+    transaction.run_script(ALONE).await?;
     let added = transaction
         .execute(
             ADD,

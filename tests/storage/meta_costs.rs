@@ -101,6 +101,35 @@ async fn a_price_never_changes_and_a_card_is_taken_whole_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cost_that_is_written_while_a_card_is_added_gets_its_price() {
+    let books = Books::open("cards_beside").await;
+    let mut writer = books.system.begin().await.expect("a transaction");
+    writer
+        .execute(
+            "INSERT INTO message_costs (tenant_id, seq, period, category, currency, drifted, delivered_at)
+             VALUES ($1, 2, 1, 'utility', 'BRL', false, now())",
+            &[&books.tenant.0],
+        )
+        .await
+        .expect("written by rates that lack this one");
+    let system = books.system.clone();
+    let card = [rate(BRAZIL, 30_000)];
+    let importing = tokio::spawn(async move { meta_costs::import(&system, &card, "a test").await });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'message_costs'::regclass";
+    loop {
+        let waiting: i64 = books.owner.query_one(waits, &[]).await.expect("locks").get(0);
+        if waiting > 0 || importing.is_finished() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.commit().await.expect("written");
+    let imported = importing.await.expect("no panic").expect("an answer");
+    assert_eq!((imported.added, imported.priced), (1, 1));
+    books.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_category_than_was_reserved_is_counted() {
     let books = Books::open("drift").await;
     books
