@@ -243,3 +243,31 @@ fn refused(checkout: &Checkout, name: &str, what: String) -> GateError {
         what,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_controls_hold_their_words() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(root.join(READINESS).join("controls.yaml")).unwrap();
+        let stored: StoredControls = serde_yaml_ng::from_str(&text).unwrap();
+        let (mut read, mut lacking) = (0, Vec::new());
+        for control in stored.controls {
+            let Proof::Files(files) = control.proof else {
+                continue;
+            };
+            for (file, words) in files {
+                let held = std::fs::read_to_string(root.join(&file)).unwrap_or_default();
+                let gone = words.into_iter().filter(|word| !held.contains(word));
+                lacking.extend(gone.map(|word| format!("{}: {file} lacks {word:?}", control.id)));
+                read += 1;
+            }
+        }
+        assert!(read > 10, "{read} files were read: the test proves nothing");
+        assert!(lacking.is_empty(), "the gate would say no-go: {lacking:#?}");
+    }
+}
