@@ -71,10 +71,8 @@ pub(super) async fn watch(context: Context, last: Last, stop: CancellationToken)
         let mut known = last.lock().await;
         *known = Some((Instant::now(), ask(&context).await));
         drop(known);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(DEPENDENCIES_LOOKED_AT_EVERY) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(DEPENDENCIES_LOOKED_AT_EVERY))
+            .await;
     }
 }
 

@@ -25,10 +25,7 @@ pub(super) async fn consume(consumers: Consumers, stop: CancellationToken) {
             }
             intake.close().await;
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(REOPEN_AFTER) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(REOPEN_AFTER)).await;
     }
 }
 

@@ -83,10 +83,7 @@ impl Membership {
             if let Err(error) = self.beat(tenants.as_ref(), false).await {
                 tracing::warn!(%error, "a heartbeat was not stored");
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(BEAT) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(BEAT)).await;
         }
         let Inner {
             database, instance, ..

@@ -20,9 +20,6 @@ pub(super) async fn tell(tenants: Tenants, redis: Redis, stop: CancellationToken
                 tracing::debug!(%error, "an outage of Meta is not told to the others");
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }
 }

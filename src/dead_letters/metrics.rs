@@ -80,10 +80,7 @@ pub async fn watch(database: Database, metrics: Metrics, stop: CancellationToken
         if let Err(error) = look(&database, &metrics, &mut seen_until).await {
             tracing::debug!(%error, "dead letters were not counted; the next look will");
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
     }
 }
 

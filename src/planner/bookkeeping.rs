@@ -196,10 +196,7 @@ impl Bookkeeping {
             if let Err(error) = self.show().await {
                 tracing::warn!(%error, "looking at the jobs of billing failed");
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(ROUND) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(ROUND)).await;
         }
     }
 

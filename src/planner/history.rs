@@ -77,10 +77,7 @@ impl History {
                     ROUND
                 }
             };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         }
     }
 

@@ -120,10 +120,7 @@ impl Planner {
                 self.metrics.failures.inc();
                 tracing::warn!(%error, "a round of the planner failed; the next one goes on");
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(ROUND) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(ROUND)).await;
         }
     }
 

@@ -125,9 +125,6 @@ async fn keep_house(spool: Arc<Spool>, stop: CancellationToken) {
         if let Ok(Err(error)) = swept {
             tracing::warn!(%error, "what was kept too long could not be removed");
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(HOUSEKEEPING) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING)).await;
     }
 }

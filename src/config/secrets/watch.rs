@@ -131,10 +131,7 @@ impl Watch {
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             self.look().await;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.every) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(self.every)).await;
         }
     }
 
