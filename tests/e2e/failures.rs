@@ -1,5 +1,6 @@
 //! Five ways in which things go wrong, and what must be true afterwards all the same.
 
+use malote::storage::{Database, Role, scratch};
 use malote::trial::{PlanChoice, Tenant, counts_of, eventually};
 use serde_json::json;
 use simulator::config::Config;
@@ -98,6 +99,14 @@ async fn what_meta_refuses_for_a_while_uses_nothing_up_and_arrives_when_it_is_we
     let campaign = tenant.campaign(&campaign).await.unwrap();
     check_promises(&installation, &tenant, &campaign, 4).await;
     assert_eq!(installation.simulator.truth().accepted, 4);
+    // Thirteen refusals that all counted would have been four of one message at least.
+    let auditor = Database::connect(&installation.config().database, Role::ReadonlyAudit)
+        .await
+        .unwrap();
+    let used_up = scratch::count_rows(&auditor, "messages WHERE counted_attempts > 3")
+        .await
+        .unwrap();
+    assert_eq!(used_up, 0);
     installation.stop().await.unwrap();
 }
 
