@@ -107,6 +107,7 @@ async fn what_meta_refuses_for_a_while_uses_nothing_up_and_arrives_when_it_is_we
         .await
         .unwrap();
     assert_eq!(used_up, 0);
+    drop(auditor);
     installation.stop().await.unwrap();
 }
 
