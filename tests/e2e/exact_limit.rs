@@ -11,7 +11,7 @@ const PUSH: Push = Push {
     limit: 600,
     // Slow enough that the owner has come back long before the limit: units that its claims give back there are fewer than
     // what lets a blocked campaign go on.
-    messages_per_second: 120,
+    messages_per_second: 60,
 };
 
 #[tokio::test(flavor = "multi_thread")]
