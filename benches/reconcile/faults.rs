@@ -28,8 +28,8 @@ impl Fault {
     }
 }
 
-/// Those about sums, each in the books of a tenant that has no other.
-const OF_SUMS: [(&str, &str); 2] = [
+/// Those about sums and money, each in the books of a tenant that has no other.
+const OF_SUMS: [(&str, &str); 3] = [
     (
         "R1",
         "UPDATE app.pool_counters SET captured = captured - 1 WHERE tenant_id = '{place}'",
@@ -38,6 +38,10 @@ const OF_SUMS: [(&str, &str); 2] = [
         "R1",
         "INSERT INTO app.pool_counters (tenant_id, period, segment, pool, category, held)
             VALUES ('{place}', 1, 1, 'units', 'service', 1)",
+    ),
+    (
+        "R10",
+        "UPDATE app.ledger SET micros = -1000000 WHERE tenant_id = '{place}' AND seq = 1",
     ),
 ];
 /// Those about an attempt that was captured.

@@ -1,8 +1,11 @@
 //! Invoices: a pure function of what the ledger says up to a row, so that each can be computed again to the last byte.
 
 use crate::audit_chain::ChainHash;
+use crate::correction::Correction;
 use crate::money::{Currency, Minor, TooLarge};
-use crate::rating::{InvoiceLine, PeriodUse, RatingError, adjustment, period_lines, total};
+use crate::rating::{
+    InvoiceLine, LineKind, PeriodUse, RatingError, adjustment, correction, period_lines, total,
+};
 
 /// The version of the rating functions. A stored invoice names the one that made it.
 pub const RATING_VERSION: i16 = 1;
@@ -27,6 +30,8 @@ pub struct InvoiceFacts {
     pub used: PeriodUse,
     /// The periods before it, by the same rows.
     pub earlier: Vec<EarlierPeriod>,
+    /// What was set right by hand and goes on this invoice, by the same rows and in their order.
+    pub corrections: Vec<Correction>,
     /// The last row that counts.
     pub cut_seq: i64,
     /// The chain's hash at that row.
@@ -61,9 +66,13 @@ impl Invoice {
         for earlier in &facts.earlier {
             lines.extend(adjustment(earlier.number, &earlier.used, earlier.invoiced)?);
         }
+        let currency = first.plan.currency.clone();
+        for one in &facts.corrections {
+            lines.push(correction(one, &currency)?);
+        }
         Ok(Self {
             period: facts.period,
-            currency: first.plan.currency.clone(),
+            currency,
             total: total(&lines)?,
             lines,
             cut_seq: facts.cut_seq,
@@ -71,12 +80,15 @@ impl Invoice {
         })
     }
 
-    /// Gives what it charges for a period: its own lines, or its adjustments of an earlier one.
+    /// Gives what it charges for the use of a period: its own lines, or its adjustments of an earlier one. A correction by hand is not
+    /// among them: a later adjustment would take it back.
     ///
     /// # Errors
     /// When the sum does not fit.
     pub fn charged_for(&self, period: i32) -> Result<Minor, TooLarge> {
-        let wanted = |line: &&InvoiceLine| line.service_period.unwrap_or(self.period) == period;
+        let wanted = |line: &&InvoiceLine| {
+            line.kind != LineKind::Correction && line.service_period.unwrap_or(self.period) == period
+        };
         let lines: Vec<InvoiceLine> = self.lines.iter().filter(wanted).cloned().collect();
         total(&lines)
     }

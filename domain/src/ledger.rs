@@ -24,13 +24,15 @@ named_states! {
         Expire = "expire",
         /// A billable truth after the units had come back.
         Recapture = "recapture",
+        /// Somebody set right what a tenant pays: money, and no unit.
+        Adjust = "adjust",
         /// The period was closed.
         Close = "close",
     }
 }
 
 named_states! {
-    /// Where units can be. A row moves units from its debit account to its credit account.
+    /// Where units, or money, can be. A row moves them from its debit account to its credit account.
     Account, UnknownAccount {
         /// Where units come from.
         Source = "source",
@@ -42,6 +44,10 @@ named_states! {
         Used = "used",
         /// Gone with their period.
         Expired = "expired",
+        /// Money that somebody asked for or gave away, beside what the plan says.
+        Corrections = "corrections",
+        /// Money that the tenant owes.
+        Receivable = "receivable",
     }
 }
 
@@ -79,7 +85,7 @@ impl Settlement {
             LedgerKind::Void => Self::Voided,
             LedgerKind::Free => Self::Free,
             LedgerKind::Capture | LedgerKind::Recapture => Self::Captured,
-            LedgerKind::Grant | LedgerKind::Close => Self::Nothing,
+            LedgerKind::Grant | LedgerKind::Adjust | LedgerKind::Close => Self::Nothing,
         }
     }
 }

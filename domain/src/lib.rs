@@ -16,6 +16,7 @@ pub mod campaign;
 pub mod canary;
 pub mod category;
 pub mod causes;
+pub mod correction;
 pub mod counts;
 pub mod dead_letter;
 pub mod gate;

@@ -156,6 +156,7 @@ pub struct Meta {
 pub struct Billing {
     pub grace_hours: u64,
     pub hold_days: u64,
+    pub correct_alone_up_to: u64,
     pub anchors_file: String,
 }
 

@@ -1,18 +1,20 @@
 //! An invoice as JSON, as CSV and as a page that prints well: always the same stored lines.
 
+use domain::correction::Correction;
+use domain::ids::TenantId;
 use domain::invoice::Invoice;
 use domain::money::{Currency, Minor};
 use domain::period::Period;
-use domain::rating::{period_lines, total};
+use domain::rating::{correction, period_lines, total};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::spreadsheet::harmless;
-use crate::storage::StorageError;
-use crate::storage::booked::OpenPeriod;
+use crate::storage::booked::{self, OpenPeriod};
 use crate::storage::invoices::{LineShape, StoredInvoice};
+use crate::storage::{Connection, StorageError, corrections};
 
 /// In which form an invoice is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +117,29 @@ impl InvoiceView {
         }
     }
 
-    /// Shows what the invoice of the open period would be now.
+    /// Shows what the invoice of the open period would be now; nothing while the tenant has no plan.
     ///
     /// # Errors
-    /// When stored data makes no sense.
-    pub fn of_open(period: &OpenPeriod) -> Result<Self, StorageError> {
-        let lines = period_lines(&period.used()?).map_err(StorageError::nonsense)?;
-        let sum = total(&lines).map_err(StorageError::nonsense)?;
+    /// What the database says, or when stored data makes no sense.
+    pub async fn open(
+        connection: &mut Connection,
+        tenant: TenantId,
+        now: Timestamp,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some(period) = booked::present(connection, tenant, now).await? else {
+            return Ok(None);
+        };
+        let corrections = corrections::of_period(connection, tenant, period.booked.number, i64::MAX).await?;
+        Self::of_open(&period, &corrections).map(Some)
+    }
+
+    fn of_open(period: &OpenPeriod, corrections: &[Correction]) -> Result<Self, StorageError> {
         let currency = &period.plan()?.plan.currency;
+        let mut lines = period_lines(&period.used()?).map_err(StorageError::nonsense)?;
+        for one in corrections {
+            lines.push(correction(one, currency).map_err(StorageError::nonsense)?);
+        }
+        let sum = total(&lines).map_err(StorageError::nonsense)?;
         Ok(Self {
             id: None,
             issued_at: None,

@@ -27,7 +27,7 @@ pub struct LedgerPages {
     begun: bool,
 }
 
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 22] = [
     "seq",
     "at",
     "kind",
@@ -48,6 +48,8 @@ const COLUMNS: [&str; 20] = [
     "pricing_type",
     "pricing_category",
     "hash",
+    "amount",
+    "currency",
 ];
 
 impl LedgerForm {
@@ -122,7 +124,7 @@ fn ndjson(lines: &[LedgerLine]) -> Result<Vec<u8>, StorageError> {
     Ok(page)
 }
 
-fn fields(line: &LedgerLine) -> [String; 20] {
+fn fields(line: &LedgerLine) -> [String; 22] {
     fn text<T: ToString>(value: Option<&T>) -> String {
         value.map(ToString::to_string).unwrap_or_default()
     }
@@ -147,6 +149,8 @@ fn fields(line: &LedgerLine) -> [String; 20] {
         harmless(line.pricing_type.as_deref().unwrap_or_default()),
         harmless(line.pricing_category.as_deref().unwrap_or_default()),
         line.hash.clone(),
+        text(line.amount.as_ref()),
+        line.currency.clone(),
     ]
 }
 
@@ -179,6 +183,8 @@ mod tests {
             pricing_type: Some("regular".to_owned()),
             pricing_category: Some("utility".to_owned()),
             hash: "ab".repeat(32),
+            amount: Some("-12.50".to_owned()),
+            currency: "BRL".to_owned(),
         }
     }
 

@@ -59,6 +59,8 @@ pub struct LedgerEntry {
     pub debit: String,
     pub credit: String,
     pub units: i64,
+    pub micros: i64,
+    pub currency: String,
     pub evidence: Option<Uuid>,
     pub at: Timestamp,
     pub hash: Vec<u8>,
@@ -77,7 +79,8 @@ pub async fn ledger(
     let before = before.unwrap_or(i64::MAX);
     let rows = transaction
         .query(
-            "SELECT seq, kind, attempt_id, period, category, debit, credit, units, evidence_id, at, hash FROM ledger
+            "SELECT seq, kind, attempt_id, period, category, debit, credit, units, micros, currency, evidence_id, at, hash
+             FROM ledger
              WHERE tenant_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
             &[&tenant.0, &before, &most],
         )
@@ -95,8 +98,10 @@ fn entry(row: &Row) -> Result<LedgerEntry, StorageError> {
         debit: row.try_get(5)?,
         credit: row.try_get(6)?,
         units: row.try_get(7)?,
-        evidence: row.try_get(8)?,
-        at: row.try_get(9)?,
-        hash: row.try_get(10)?,
+        micros: row.try_get(8)?,
+        currency: row.try_get(9)?,
+        evidence: row.try_get(10)?,
+        at: row.try_get(11)?,
+        hash: row.try_get(12)?,
     })
 }

@@ -162,7 +162,8 @@ pub fn lines_text(invoice: &Invoice) -> Result<String, StorageError> {
     serde_json::to_string(&shapes).map_err(StorageError::nonsense)
 }
 
-/// Sums what the invoices before a period's charged, by the period that their lines are about.
+/// Sums what the invoices before a period's charged for use, by the period that their lines are about. Corrections by hand are not among
+/// them: the next invoice would take them back.
 ///
 /// # Errors
 /// What the database says.
@@ -181,7 +182,10 @@ pub async fn charged_before(
     for row in &rows {
         let own: i32 = row.try_get(0)?;
         let lines: Vec<LineShape> = serde_json::from_str(row.try_get(1)?).map_err(StorageError::nonsense)?;
-        for line in lines {
+        let for_use = lines
+            .into_iter()
+            .filter(|line| line.kind != LineKind::Correction.as_str());
+        for line in for_use {
             *charged.entry(line.service_period.unwrap_or(own)).or_default() += line.amount_minor;
         }
     }
@@ -229,8 +233,8 @@ pub async fn all(connection: &mut Connection, tenant: TenantId) -> Result<Vec<St
 /// A line as it is stored and shown: quantity times unit price, rounded half to even once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LineShape {
-    /// `fee`, `fee_credit` and `fee_charge` (the plan changed within the period), `allowance`, `overage`, or `adjustment` (what became
-    /// known of an earlier period after its invoice).
+    /// `fee`, `fee_credit` and `fee_charge` (the plan changed within the period), `allowance`, `overage`, `adjustment` (what became
+    /// known of an earlier period after its invoice), or `correction` (what somebody set right by hand, for the reason in the description).
     pub kind: String,
     /// The pool whose units it is about.
     #[serde(default)]
@@ -260,12 +264,17 @@ impl LineShape {
             LineKind::Allowance => "Messages included in the fee",
             LineKind::Overage => "Messages beyond the allowance",
             LineKind::Adjustment => "What became known after the period's invoice",
+            LineKind::Correction => "Correction",
+        };
+        let description = match &line.reason {
+            Some(reason) => format!("{description}: {reason}"),
+            None => description.to_owned(),
         };
         Self {
             kind: line.kind.as_str().to_owned(),
             pool: line.pool.clone(),
             service_period: line.service_period,
-            description: description.to_owned(),
+            description,
             quantity: line.quantity,
             unit_price: line.unit_price.to_string(),
             amount_minor: line.amount.0,

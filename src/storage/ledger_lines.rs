@@ -1,6 +1,7 @@
 //! The ledger's rows of a period, each with its message and the stored event that proves it.
 
 use domain::ids::TenantId;
+use domain::money::Micros;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -11,7 +12,7 @@ use super::{Connection, StorageError};
 /// Rows of a page.
 pub const PAGE_ROWS: i64 = 2_000;
 
-/// A row: units that moved from one account to another, and why.
+/// A row: units, or money, that moved from one account to another, and why.
 #[derive(Clone, Debug, Serialize)]
 #[allow(
     missing_docs,
@@ -38,13 +39,15 @@ pub struct LedgerLine {
     pub pricing_type: Option<String>,
     pub pricing_category: Option<String>,
     pub hash: String,
+    pub amount: Option<String>,
+    pub currency: String,
 }
 
 const PAGE: &str =
     "SELECT l.seq, l.at, l.kind, l.period, l.segment, l.pool, l.category, l.units, l.debit, l.credit, l.attempt_id,
         coalesce(own.id, earlier.id) AS message_id, coalesce(own.campaign_id, earlier.campaign_id) AS campaign_id,
         coalesce(e.wamid, own.wamid) AS wamid, l.evidence_id, e.status, e.occurred_at, e.pricing_type, e.pricing_category,
-        encode(l.hash, 'hex') AS hash
+        encode(l.hash, 'hex') AS hash, l.micros, l.currency
     FROM ledger l
     LEFT JOIN messages own ON own.tenant_id = $1 AND own.attempt_id = l.attempt_id
     LEFT JOIN message_attempts a ON a.tenant_id = $1 AND a.attempt_id = l.attempt_id
@@ -85,6 +88,7 @@ pub async fn has_period(
 }
 
 fn read(row: &Row) -> Result<LedgerLine, StorageError> {
+    let micros: i64 = row.try_get("micros")?;
     Ok(LedgerLine {
         seq: row.try_get("seq")?,
         at: row.try_get("at")?,
@@ -106,5 +110,7 @@ fn read(row: &Row) -> Result<LedgerLine, StorageError> {
         pricing_type: row.try_get("pricing_type")?,
         pricing_category: row.try_get("pricing_category")?,
         hash: row.try_get("hash")?,
+        amount: (micros != 0).then(|| Micros(micros).to_string()),
+        currency: row.try_get("currency")?,
     })
 }

@@ -49,6 +49,7 @@ pub const ALL: &[Migration] = migrations![
     19 "0019_findings",
     20 "0020_programs",
     21 "0021_meta_costs",
+    22 "0022_corrections",
 ];
 
 impl Migration {

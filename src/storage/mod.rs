@@ -15,6 +15,7 @@ pub mod campaigns;
 pub mod canaries;
 pub mod charges;
 pub mod committer;
+pub mod corrections;
 pub mod count_changes;
 mod database;
 pub mod dead_letters;

@@ -6,6 +6,7 @@ mod billing;
 mod calls;
 mod campaigns;
 mod committer;
+mod corrections;
 mod dead_letters;
 mod expiry;
 mod findings;

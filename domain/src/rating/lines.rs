@@ -1,8 +1,9 @@
 //! The lines of an invoice, each with its arithmetic: quantity times unit price, rounded once.
 
 use super::{PeriodUse, PoolShare, RatingError, Segment};
+use crate::correction::Correction;
 use crate::ids::PlanId;
-use crate::money::{Micros, Minor, TooLarge, round_half_even, round_ratio_half_even};
+use crate::money::{Currency, Micros, Minor, TooLarge, round_half_even, round_ratio_half_even};
 use crate::named::named_states;
 
 named_states! {
@@ -20,6 +21,8 @@ named_states! {
         Overage = "overage",
         /// What became known of an earlier period after its invoice.
         Adjustment = "adjustment",
+        /// What somebody set right by hand.
+        Correction = "correction",
     }
 }
 
@@ -42,6 +45,8 @@ pub struct InvoiceLine {
     pub exact_micros: i128,
     /// What is charged.
     pub amount: Minor,
+    /// Why, where somebody set it right by hand.
+    pub reason: Option<String>,
 }
 
 /// Prices a period.
@@ -103,6 +108,7 @@ fn part_of_fee(segment: &Segment, kind: LineKind, (rest, days): (i64, i64)) -> R
         unit_price: Micros(fee.0 / days),
         exact_micros: product / i128::from(days),
         amount,
+        reason: None,
     })
 }
 
@@ -134,6 +140,7 @@ fn line(
         unit_price,
         exact_micros,
         amount: round_half_even(exact_micros, &segment.plan.currency)?,
+        reason: None,
     })
 }
 
@@ -159,6 +166,25 @@ pub fn adjustment(
         service_period: Some(number),
         ..line(first, LineKind::Adjustment, 1, price)?
     }))
+}
+
+/// Gives the line of a correction by hand.
+///
+/// # Errors
+/// When the amount does not fit.
+pub fn correction(correction: &Correction, currency: &Currency) -> Result<InvoiceLine, TooLarge> {
+    let exact_micros = i128::from(correction.amount.0);
+    Ok(InvoiceLine {
+        kind: LineKind::Correction,
+        pool: None,
+        plan: None,
+        service_period: None,
+        quantity: 1,
+        unit_price: correction.amount,
+        exact_micros,
+        amount: round_half_even(exact_micros, currency)?,
+        reason: Some(correction.reason.clone()),
+    })
 }
 
 /// Sums the lines: the total of an invoice is the sum of its rounded lines.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::money::TooLarge;
 use crate::plan::Plan;
 
-pub use lines::{InvoiceLine, LineKind, adjustment, period_lines, total};
+pub use lines::{InvoiceLine, LineKind, adjustment, correction, period_lines, total};
 
 /// A stretch of a period under one plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

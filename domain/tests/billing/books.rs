@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::audit_chain::{ChainHash, LedgerRow, Verifier, genesis, hash_row};
 use domain::booking::{BookedPeriod, Course};
 use domain::category::Category;
+use domain::correction::Correction;
 use domain::ids::{AttemptId, PlanId, TenantId};
 use domain::invariants::{Counters, Rows, fold_attempt};
 use domain::invoice::{EarlierPeriod, Invoice, InvoiceFacts};
 use domain::ledger::{Account, CounterChange, Entry, Fact, LedgerKind, RESERVE, Settlement, settle};
-use domain::money::Minor;
+use domain::money::{Micros, Minor};
 use domain::plan::{Plan, reached, reservable};
 use domain::plan_change::{Assignment, Assignments};
 use domain::rating::{PeriodUse, Room, Segment};
@@ -39,6 +40,7 @@ pub(crate) struct Kept {
     pub(crate) rows: Vec<(LedgerRow, ChainHash)>,
     pub(crate) alerts: BTreeSet<Alert>,
     pub(crate) invoices: Vec<Invoice>,
+    reasons: BTreeMap<Uuid, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ impl Books {
             rows: Vec::new(),
             alerts: BTreeSet::new(),
             invoices: Vec::new(),
+            reasons: BTreeMap::new(),
         };
         let mut books = Self {
             kept,
@@ -247,7 +250,7 @@ impl Books {
         let (leaves, enters) = entry.change.split();
         self.counters.entry(from.clone()).or_default().add(leaves);
         self.counters.entry(to.clone()).or_default().add(enters);
-        self.push(now, attempt, to, entry.kind, (entry.debit, entry.credit), 1);
+        self.push(now, (attempt, to), entry.kind, (entry.debit, entry.credit), None);
         for (pool, (held, captured)) in before {
             self.warn(&pool, Measure::Reserved, held + captured, |(held, captured)| {
                 held + captured
@@ -279,11 +282,10 @@ impl Books {
     fn push(
         &mut self,
         now: Timestamp,
-        attempt: Option<AttemptId>,
-        key: &Key,
+        (attempt, key): (Option<AttemptId>, &Key),
         kind: LedgerKind,
         (debit, credit): (Account, Account),
-        units: i64,
+        money: Option<(Micros, Uuid)>,
     ) {
         let row = LedgerRow {
             tenant: TENANT,
@@ -296,10 +298,10 @@ impl Books {
             category: key.3.clone(),
             debit,
             credit,
-            units,
-            micros: 0,
+            units: i64::from(attempt.is_some()),
+            micros: money.map_or(0, |(amount, _)| amount.0),
             currency: "BRL".to_owned(),
-            evidence: None,
+            evidence: money.map(|(_, correction)| correction),
             epoch: self.kept.epoch,
             at_us: now.as_microsecond(),
         };
@@ -380,10 +382,47 @@ impl Books {
             period: number,
             used: self.used(number, cut.0),
             earlier: earlier.collect(),
+            corrections: self.corrections(number, cut.0),
             cut_seq: cut.0,
             cut_hash: cut.1,
         };
         Invoice::of(&facts).expect("rated")
+    }
+
+    /// Corrects the oldest invoice that is not issued yet; the same correction once.
+    pub(crate) fn correct(&mut self, now: Timestamp, amount: Micros, reason: &str) {
+        let id = Uuid::from_u128(reason.bytes().fold(0_u128, |sum, byte| {
+            sum.wrapping_mul(131).wrapping_add(byte.into())
+        }));
+        if self.kept.reasons.insert(id, reason.to_owned()).is_some() {
+            return;
+        }
+        self.advance(now);
+        let key = (
+            self.kept.invoices.len() as i32 + 1,
+            1,
+            String::new(),
+            String::new(),
+        );
+        let accounts = (Account::Corrections, Account::Receivable);
+        self.push(
+            now,
+            (None, &key),
+            LedgerKind::Adjust,
+            accounts,
+            Some((amount, id)),
+        );
+    }
+
+    /// Gives what was corrected on the invoice of a period by the rows up to a place.
+    fn corrections(&self, number: i32, upto: i64) -> Vec<Correction> {
+        let rows = self.kept.rows.iter().take_while(|(row, _)| row.seq <= upto);
+        let of_period = rows.filter(|(row, _)| row.period == number && row.kind == LedgerKind::Adjust);
+        let read = of_period.map(|(row, _)| Correction {
+            amount: Micros(row.micros),
+            reason: self.kept.reasons[&row.evidence.expect("a correction")].clone(),
+        });
+        read.collect()
     }
 
     /// Closes a period: what is heard later goes on the next invoice.
@@ -395,11 +434,10 @@ impl Books {
         let key = (number, 1, String::new(), String::new());
         self.push(
             now,
-            None,
-            &key,
+            (None, &key),
             LedgerKind::Close,
             (Account::Source, Account::Source),
-            0,
+            None,
         );
         let invoice = self.invoice(number, self.head);
         self.kept.invoices.push(invoice);

@@ -42,6 +42,8 @@ pub(crate) enum Deed {
     Pass,
     /// A period is closed.
     Close { period: i32 },
+    /// Somebody corrects an invoice.
+    Correct { amount: Micros, reason: String },
 }
 
 #[derive(Clone, Debug)]
@@ -232,6 +234,10 @@ fn step(table: &Table, id_of: &dyn Fn(&str) -> PlanId) -> Step {
         "pass" => Deed::Pass,
         "close" => Deed::Close {
             period: number(table, "period").expect("a period") as i32,
+        },
+        "correct" => Deed::Correct {
+            amount: text(table, "amount").parse().expect("an amount"),
+            reason: text(table, "reason").to_owned(),
         },
         unknown => panic!("no such deed: {unknown}"),
     };

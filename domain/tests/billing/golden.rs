@@ -108,6 +108,7 @@ fn act(books: &mut Books, step: &Step, case: &Case, accepted: &mut Accepted) {
         Deed::TakeOver { epoch } => books.kept.epoch = *epoch,
         Deed::Pass => books.advance(now),
         Deed::Close { period } => books.close(now, *period),
+        Deed::Correct { amount, reason } => books.correct(now, *amount, reason),
     }
 }
 
@@ -241,11 +242,18 @@ fn in_words(line: &InvoiceLine, invoice: &Invoice) -> String {
     let of = line
         .service_period
         .map_or(String::new(), |period| format!(" of {period}"));
+    let why = line
+        .reason
+        .as_ref()
+        .map_or(String::new(), |reason| format!(" ({reason})"));
     let (price, amount) = (
         exact(line.unit_price.0.into()),
         invoice.currency.format(line.amount),
     );
-    format!("{}{pool}{of}: {} x {price} = {amount}", line.kind, line.quantity)
+    format!(
+        "{}{pool}{of}{why}: {} x {price} = {amount}",
+        line.kind, line.quantity
+    )
 }
 
 fn check(case: &Case, books: &Books) {

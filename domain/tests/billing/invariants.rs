@@ -7,7 +7,7 @@ use domain::audit_chain::Verifier;
 use domain::category::Category;
 use domain::ids::PlanId;
 use domain::ledger::{CounterChange, Fact, LedgerKind, Settlement};
-use domain::money::{Currency, Minor, round_half_even, round_ratio_half_even};
+use domain::money::{Currency, Micros, Minor, round_half_even, round_ratio_half_even};
 use domain::period::{period_after, period_of};
 use domain::plan::{Plan, Policy, Pool};
 use domain::rating::{LineKind, period_lines, total};
@@ -53,6 +53,9 @@ fn live(
             Deed::Hear(index, fact, billed) => books.hear(now, attempt(*index), *fact, *billed),
             Deed::Change(first) => books.assign(if *first { one.id } else { two.id }, now, now),
             Deed::Days(days) => now += SignedDuration::from_hours(24 * days),
+            Deed::Correct(cents) => {
+                books.correct(now, Micros(cents * 10_000), &format!("{cents} cents on {now}"));
+            }
             Deed::Close => {
                 books.advance(now);
                 let next = books.kept.invoices.len() as i32 + 1;
@@ -203,7 +206,11 @@ fn the_books_hold_through_any_history() {
         let mut kinds = BTreeSet::new();
         let mut epochs = Vec::new();
         for (row, _) in &books.kept.rows {
-            let about = row.attempt.ok_or(row.period);
+            let about = row
+                .attempt
+                .map(|attempt| attempt.0)
+                .or(row.evidence)
+                .ok_or(row.period);
             prop_assert!(kinds.insert((about, row.kind)), "I3: {:?}", row);
             epochs.push(row.epoch);
         }
@@ -344,6 +351,17 @@ fn invoices_compute_again_and_sum_to_what_is_owed() {
                 total(&period_lines(&books.used(period.number, i64::MAX)).expect("rated")).expect("fits");
             prop_assert_eq!(charged, owed.0, "I14");
         }
+        let used = books.kept.periods.iter().map(|period| {
+            let lines = period_lines(&books.used(period.number, i64::MAX)).expect("rated");
+            total(&lines).expect("fits").0
+        });
+        let corrected = books.kept.rows.iter().map(|(row, _)| row.micros / 10_000);
+        let invoiced: i64 = invoices.iter().map(|invoice| invoice.total.0).sum();
+        prop_assert_eq!(
+            invoiced,
+            used.sum::<i64>() + corrected.sum::<i64>(),
+            "I14: all invoices come to what was used and what was corrected"
+        );
         Ok(())
     });
 }

@@ -111,6 +111,7 @@ pub(crate) enum Deed {
     Hear(usize, Fact, Option<Category>),
     Change(bool),
     Days(i64),
+    Correct(i64),
     Close,
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         10 => (0_usize..60, proptest::sample::select(facts.to_vec())).prop_map(move |(at, fact)| Deed::Hear(at, fact, billed(at))),
         1 => any::<bool>().prop_map(Deed::Change),
         1 => (1_i64..25).prop_map(Deed::Days),
+        1 => (-500_i64..500).prop_filter("an amount", |cents| *cents != 0).prop_map(Deed::Correct),
         1 => Just(Deed::Close),
     ];
     proptest::collection::vec(deed, 0..120)

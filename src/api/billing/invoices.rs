@@ -15,7 +15,7 @@ use crate::api::reply::{self, Answer};
 use crate::api::senders::PageQuery;
 use crate::statements::{InvoiceForm, InvoiceView};
 use crate::storage::committer::closing;
-use crate::storage::{booked, invoices, tenants};
+use crate::storage::{invoices, tenants};
 
 /// In which form.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -33,9 +33,9 @@ pub(in crate::api) struct FormQuery {
 pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: PageQuery) -> Answer {
     let page = query.page()?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
-    let (present, ended) = match page.cursor {
+    let (open, ended) = match page.cursor {
         None => (
-            booked::present(&mut transaction, tenant, Timestamp::now()).await?,
+            InvoiceView::open(&mut transaction, tenant, Timestamp::now()).await?,
             closing::ended(&mut transaction, tenant).await?,
         ),
         Some(_) => (None, None),
@@ -43,16 +43,12 @@ pub(in crate::api) async fn list(context: Context, tenant: TenantId, query: Page
     let found = invoices::list(&mut transaction, tenant, page.cursor, page.one_more()).await?;
     transaction.commit().await?;
     let mut listed = page.of(found, |invoice| invoice.id.0);
-    let open = present.as_ref().map(InvoiceView::of_open);
-    let ended = ended.map(|(period, invoice)| Ok(InvoiceView::of_ended(&period, &invoice)));
+    let ended = ended.map(|(period, invoice)| InvoiceView::of_ended(&period, &invoice));
     let closed = std::mem::take(&mut listed.items)
         .into_iter()
         .map(InvoiceView::of_stored);
-    let items = open
-        .into_iter()
-        .chain(ended)
-        .chain(closed)
-        .collect::<Result<_, _>>()?;
+    let drafts = open.into_iter().chain(ended).map(Ok);
+    let items = drafts.chain(closed).collect::<Result<_, _>>()?;
     reply::ok(&Listed::<InvoiceView> {
         items,
         next_cursor: listed.next_cursor,

@@ -1,6 +1,7 @@
 //! `GET /v1/ledger`.
 
 use domain::ids::TenantId;
+use domain::money::Micros;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,12 +24,12 @@ pub(in crate::api) struct LedgerQuery {
     limit: Option<i64>,
 }
 
-/// A row: units that moved from one account to another, and what proves it.
+/// A row: units, or money, that moved from one account to another, and what proves it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct LedgerView {
     /// Its place, from 1 without gaps.
     seq: i64,
-    /// `reserve`, `capture`, `free`, `void`, `expire`, `recapture` ...
+    /// `reserve`, `capture`, `free`, `void`, `expire`, `recapture`; `adjust` for a correction by hand, `close` for the end of a period.
     kind: String,
     /// The attempt that it settles.
     attempt_id: Option<Uuid>,
@@ -36,13 +37,17 @@ pub(in crate::api) struct LedgerView {
     period: i32,
     /// What the message is billed as.
     category: String,
-    /// Where the units come from.
+    /// Where units or money come from.
     debit: String,
     /// Where they go.
     credit: String,
-    /// How many.
+    /// How many units.
     units: i64,
-    /// The stored event that proves it.
+    /// How much money, exactly; null where only units move.
+    amount: Option<String>,
+    /// The currency of the amount: ISO 4217.
+    currency: Option<String>,
+    /// The stored event that proves it, or the correction.
     evidence_id: Option<Uuid>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
@@ -53,6 +58,7 @@ pub(in crate::api) struct LedgerView {
 
 impl From<LedgerEntry> for LedgerView {
     fn from(entry: LedgerEntry) -> Self {
+        let has_money = entry.micros != 0;
         Self {
             seq: entry.seq,
             kind: entry.kind,
@@ -62,6 +68,8 @@ impl From<LedgerEntry> for LedgerView {
             debit: entry.debit,
             credit: entry.credit,
             units: entry.units,
+            amount: has_money.then(|| Micros(entry.micros).to_string()),
+            currency: has_money.then_some(entry.currency),
             evidence_id: entry.evidence,
             at: entry.at,
             hash: entry.hash.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::statements::InvoiceView;
 use crate::storage::meta_costs::{self, PeriodCost};
-use crate::storage::{Connection, Database, Role, booked, invoices};
+use crate::storage::{Connection, Database, Role, invoices};
 
 /// What a rate card's first line says.
 const COLUMNS: [&str; 6] = [
@@ -145,9 +145,8 @@ async fn invoice_of(
     if let Some(stored) = invoices::of_period(connection, tenant, period).await? {
         return Ok(Some(InvoiceView::of_stored(stored)?));
     }
-    let open = booked::present(connection, tenant, Timestamp::now()).await?;
-    let open = open.filter(|open| open.booked.number == period);
-    Ok(open.map(|open| InvoiceView::of_open(&open)).transpose()?)
+    let open = InvoiceView::open(connection, tenant, Timestamp::now()).await?;
+    Ok(open.filter(|open| open.period == period))
 }
 
 fn work_out(tenant: TenantId, invoice: &InvoiceView, costs: Vec<PeriodCost>) -> anyhow::Result<PeriodMargin> {

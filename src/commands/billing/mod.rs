@@ -1,5 +1,6 @@
-//! `malote billing`: checking the books, closing periods, taking anchors, invoices, exports, and what Meta takes.
+//! `malote billing`: checking the books, setting them right, closing periods, taking anchors, invoices, exports, and what Meta takes.
 
+mod correcting;
 mod costs;
 mod found;
 mod writing;
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use domain::ids::TenantId;
 
+use self::correcting::{Correct, Corrections, Decide};
 use self::costs::{Margin, Rates};
 use self::found::{Explain, Findings};
 use self::writing::{Export, Invoice};
@@ -86,6 +88,13 @@ enum Action {
     Findings(Findings),
     /// Notes what a finding comes from: it alerts no longer. Changes nothing in the books.
     Explain(Explain),
+    Correct(Correct),
+    /// Books a correction that somebody else asked for.
+    Approve(Decide),
+    /// Takes back a correction that was asked for and is not booked.
+    Withdraw(Decide),
+    /// Lists the corrections that wait for a second person.
+    Corrections(Corrections),
     /// Closes the periods whose grace is over; a planner does so by itself.
     Close,
     /// Prints the invoice of a closed period, or the draft of the open one.
@@ -147,24 +156,32 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
             }
             Ok(tell(&report, json, summary))
         }
-        Action::Close => {
-            let database = Database::connect(&config.database, Role::AppSystem).await?;
-            let grace = Duration::from_secs(config.billing.grace_hours * 3_600);
-            println!("{} periods closed", closing::close_due(&database, grace).await?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::Close => close(&config).await,
         Action::Findings(findings) => found::list(&config, &findings).await,
         Action::Explain(explain) => found::explain(&config, &explain).await,
+        Action::Correct(correct) => correcting::correct(&config, &correct).await,
+        Action::Approve(decide) => correcting::approve(&config, &decide).await,
+        Action::Withdraw(decide) => correcting::withdraw(&config, &decide).await,
+        Action::Corrections(corrections) => correcting::list(&config, &corrections).await,
         Action::Invoice(invoice) => writing::invoice(&config, &invoice).await,
         Action::Export(export) => writing::export(&config, &export).await,
         Action::Rates(rates) => costs::import(&config, &rates).await,
         Action::Margin(margin) => costs::margin(&config, &margin).await,
-        Action::Anchor => {
-            let database = Database::connect(&config.database, Role::AppSystem).await?;
-            println!("{}", serde_json::to_string(&anchors::take(&database).await?)?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::Anchor => anchor(&config).await,
     }
+}
+
+async fn close(config: &Config) -> anyhow::Result<ExitCode> {
+    let database = Database::connect(&config.database, Role::AppSystem).await?;
+    let grace = Duration::from_secs(config.billing.grace_hours * 3_600);
+    println!("{} periods closed", closing::close_due(&database, grace).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn anchor(config: &Config) -> anyhow::Result<ExitCode> {
+    let database = Database::connect(&config.database, Role::AppSystem).await?;
+    println!("{}", serde_json::to_string(&anchors::take(&database).await?)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn compare_with_meta(config: &Config, unsettled_days: u32) -> anyhow::Result<Report> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::statements::{InvoiceForm, InvoiceView, LedgerForm, LedgerPages};
-use crate::storage::{Connection, Database, Role, booked, invoices, ledger_lines, tenants};
+use crate::storage::{Connection, Database, Role, invoices, ledger_lines, tenants};
 
 #[derive(clap::Args)]
 pub(super) struct Invoice {
@@ -58,8 +58,8 @@ async fn find(connection: &mut Connection, wanted: &Invoice) -> anyhow::Result<I
         let stored = stored.with_context(|| format!("period {period} has no invoice"))?;
         return Ok(InvoiceView::of_stored(stored)?);
     }
-    let open = booked::present(connection, wanted.tenant, Timestamp::now()).await?;
-    Ok(InvoiceView::of_open(&open.context("the tenant has no plan")?)?)
+    let open = InvoiceView::open(connection, wanted.tenant, Timestamp::now()).await?;
+    open.context("the tenant has no plan")
 }
 
 pub(super) async fn export(config: &Config, wanted: &Export) -> anyhow::Result<ExitCode> {

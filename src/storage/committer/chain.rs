@@ -4,9 +4,12 @@
 
 use std::collections::HashMap;
 
-use domain::audit_chain::ChainHash;
+use domain::audit_chain::{ChainHash, LedgerRow, fingerprint, hash_row};
 use domain::ids::TenantId;
+use domain::ledger::{Account, LedgerKind};
+use domain::money::Micros;
 use domain::partition::Epoch;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::storage::{Connection, StorageError, Transaction};
@@ -64,4 +67,71 @@ pub(super) async fn store(connection: &mut Connection, moved: &[&Chain]) -> Resu
     let hashes: Vec<&[u8]> = moved.iter().map(|chain| chain.hash.as_slice()).collect();
     connection.execute(MOVE, &[&tenants, &seqs, &hashes]).await?;
     Ok(())
+}
+
+/// A row of a tenant's ledger that is about no message and moves no unit.
+pub(super) struct Plain<'a> {
+    pub(super) kind: LedgerKind,
+    pub(super) period: i32,
+    pub(super) debit: Account,
+    pub(super) credit: Account,
+    /// An amount and its currency.
+    pub(super) money: Option<(Micros, &'a str)>,
+    pub(super) evidence: Option<Uuid>,
+}
+
+const APPEND: &str = "INSERT INTO ledger (tenant_id, seq, kind, period, segment, pool, category, debit, credit, units, micros, currency,
+        evidence_id, fingerprint, epoch, at, hash)
+    VALUES ($1, $2, $3, $4, 1, '', '', $5, $6, 0, $7, $8, $9, $10, $11, $12, $13)";
+
+/// Adds a row to a chain and moves its head.
+pub(super) async fn append(
+    connection: &mut Connection,
+    chain: &mut Chain,
+    plain: &Plain<'_>,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    let at = Timestamp::from_microsecond(now.as_microsecond()).map_err(StorageError::nonsense)?;
+    let (amount, currency) = plain.money.unwrap_or_default();
+    let row = LedgerRow {
+        tenant: chain.tenant,
+        seq: chain.seq + 1,
+        kind: plain.kind,
+        attempt: None,
+        period: plain.period,
+        segment: 1,
+        pool: String::new(),
+        category: String::new(),
+        debit: plain.debit,
+        credit: plain.credit,
+        units: 0,
+        micros: amount.0,
+        currency: currency.to_owned(),
+        evidence: plain.evidence,
+        epoch: chain.epoch.0,
+        at_us: at.as_microsecond(),
+    };
+    (chain.hash, chain.seq) = (hash_row(&chain.hash, &row), row.seq);
+    let print = fingerprint(&row);
+    connection
+        .execute(
+            APPEND,
+            &[
+                &row.tenant.0,
+                &row.seq,
+                &row.kind.as_str(),
+                &row.period,
+                &row.debit.as_str(),
+                &row.credit.as_str(),
+                &row.micros,
+                &row.currency,
+                &row.evidence,
+                &print.as_slice(),
+                &row.epoch,
+                &at,
+                &chain.hash.as_slice(),
+            ],
+        )
+        .await?;
+    store(connection, &[chain]).await
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::audit_chain::{ChainHash, LedgerRow, fingerprint, hash_row};
+use domain::audit_chain::ChainHash;
 use domain::ids::{InvoiceId, PlanId, TenantId};
 use domain::invoice::{EarlierPeriod, Invoice, InvoiceFacts};
 use domain::ledger::{Account, LedgerKind};
@@ -16,11 +16,9 @@ use domain::rating::{PeriodUse, Segment};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::chain::{self, Chain};
+use super::chain::{self, Plain};
 use super::period::open_periods;
-use crate::storage::invoices;
-use crate::storage::plans;
-use crate::storage::{Connection, Database, StorageError};
+use crate::storage::{Connection, Database, StorageError, corrections, invoices, plans};
 
 /// Tenants that one round closes periods of.
 const TENANTS_AT_ONCE: i64 = 500;
@@ -69,7 +67,15 @@ async fn close_next(database: &Database, tenant: TenantId, grace: f64) -> Result
         return Ok(false);
     };
     let number: i32 = due.try_get(0)?;
-    cut_off(&mut transaction, &mut chain, number, now).await?;
+    let cut = Plain {
+        kind: LedgerKind::Close,
+        period: number,
+        debit: Account::Source,
+        credit: Account::Source,
+        money: None,
+        evidence: None,
+    };
+    chain::append(&mut transaction, &mut chain, &cut, now).await?;
     let invoice = draw(&mut transaction, tenant, number, (chain.seq, chain.hash)).await?;
     invoices::insert(&mut transaction, InvoiceId(Uuid::now_v7()), tenant, &invoice).await?;
     transaction
@@ -80,55 +86,6 @@ async fn close_next(database: &Database, tenant: TenantId, grace: f64) -> Result
         .await?;
     transaction.commit().await?;
     Ok(true)
-}
-
-const CUT: &str = "INSERT INTO ledger (tenant_id, seq, kind, period, segment, pool, category, debit, credit, units, micros, currency,
-        fingerprint, epoch, at, hash)
-    VALUES ($1, $2, 'close', $3, 1, '', '', 'source', 'source', 0, 0, '', $4, $5, $6, $7)";
-
-/// Writes the row that cuts the period off.
-async fn cut_off(
-    connection: &mut Connection,
-    chain: &mut Chain,
-    period: i32,
-    now: Timestamp,
-) -> Result<(), StorageError> {
-    let at = Timestamp::from_microsecond(now.as_microsecond()).map_err(StorageError::nonsense)?;
-    let row = LedgerRow {
-        tenant: chain.tenant,
-        seq: chain.seq + 1,
-        kind: LedgerKind::Close,
-        attempt: None,
-        period,
-        segment: 1,
-        pool: String::new(),
-        category: String::new(),
-        debit: Account::Source,
-        credit: Account::Source,
-        units: 0,
-        micros: 0,
-        currency: String::new(),
-        evidence: None,
-        epoch: chain.epoch.0,
-        at_us: at.as_microsecond(),
-    };
-    (chain.hash, chain.seq) = (hash_row(&chain.hash, &row), row.seq);
-    let print = fingerprint(&row);
-    connection
-        .execute(
-            CUT,
-            &[
-                &row.tenant.0,
-                &row.seq,
-                &period,
-                &print.as_slice(),
-                &row.epoch,
-                &at,
-                &chain.hash.as_slice(),
-            ],
-        )
-        .await?;
-    chain::store(connection, &[chain]).await
 }
 
 const ENDED: &str = "SELECT number, starts_at, ends_at FROM billing_periods
@@ -186,6 +143,7 @@ pub async fn draw(
         period: number,
         used,
         earlier: earlier.collect(),
+        corrections: corrections::of_period(connection, tenant, number, cut_seq).await?,
         cut_seq,
         cut_hash,
     };

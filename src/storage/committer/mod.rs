@@ -8,6 +8,7 @@ mod batch;
 mod chain;
 mod claims;
 pub mod closing;
+pub mod correcting;
 mod decisions;
 mod events;
 pub mod expiry;

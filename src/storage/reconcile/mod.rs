@@ -41,6 +41,12 @@ pub const PAID: Invariant = Invariant {
     says: "no message has a Meta id and no reservation",
 };
 
+/// Money by hand has its reason.
+pub const CORRECTED: Invariant = Invariant {
+    id: "R10",
+    says: "each row of money is a booked correction, in its amount, and each booked correction has its row",
+};
+
 /// One check: what it says, and the statement that finds what breaks it. `$1` is one tenant or none, `$2` a sample of attempts
 /// or none; a hundred findings of one check say enough.
 struct Check(Invariant, &'static str);
@@ -124,6 +130,19 @@ const CHECKS: &[Check] = &[
          FROM messages m WHERE m.wamid IS NOT NULL AND ($1::uuid IS NULL OR m.tenant_id = $1)
             AND ($2::uuid[] IS NULL OR m.attempt_id = ANY($2)) AND NOT EXISTS (SELECT FROM ledger l
                 WHERE l.tenant_id = m.tenant_id AND l.attempt_id = m.attempt_id AND l.kind = 'reserve') LIMIT 100",
+    ),
+    Check(
+        CORRECTED,
+        "SELECT coalesce(l.tenant_id, c.tenant_id), CASE
+                WHEN c.id IS NULL THEN format('row %s moves %s millionths of %s, and no correction says so', l.seq, l.micros, l.currency)
+                WHEN l.seq IS NULL THEN format('correction %s is booked, and row %s does not say so', c.id, c.seq)
+                ELSE format('row %s moves %s millionths of %s for period %s, and correction %s is %s of %s for period %s', l.seq, l.micros,
+                    l.currency, l.period, c.id, c.micros, c.currency, c.period) END
+         FROM (SELECT * FROM ledger WHERE (kind = 'adjust' OR micros <> 0) AND ($1::uuid IS NULL OR tenant_id = $1)
+                AND $2::uuid[] IS NULL) l
+         FULL JOIN (SELECT * FROM corrections WHERE state = 'booked' AND ($1::uuid IS NULL OR tenant_id = $1) AND $2::uuid[] IS NULL) c
+            ON (l.tenant_id, l.seq, l.evidence_id) = (c.tenant_id, c.seq, c.id)
+         WHERE (l.micros, l.currency, l.period, l.kind) IS DISTINCT FROM (c.micros, c.currency, c.period, 'adjust') LIMIT 100",
     ),
 ];
 

@@ -1,0 +1,2 @@
+DROP TABLE corrections;
+DROP FUNCTION refuse_decided_correction();
