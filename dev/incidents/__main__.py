@@ -18,6 +18,7 @@ of them about fifty. A record is written for a whole drill only: docs/drills/, J
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import time
@@ -216,6 +217,11 @@ def choose(arguments):
     return [one for one in incidents.ALL if one.name in names]
 
 
+def stop(number, _frame):
+    """Ends as after an error does: nodes that were left behind would join the next drill, and take its queues."""
+    raise SystemExit(128 + number)
+
+
 def main():
     arguments = read_arguments()
     if arguments.self_test:
@@ -229,6 +235,8 @@ def main():
     arguments.quiet = arguments.quiet if arguments.quiet is not None else 15 if is_whole else 0
     drill = Drill(arguments, chosen)
     purge(drill.instance)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         drill.play()
     except Failed as error:
