@@ -8,7 +8,7 @@ use super::{Database, Role, StorageError};
 use crate::config;
 
 /// How long a database may resist being thrown away.
-const DROPPED_WITHIN: Duration = Duration::from_secs(15);
+const DROPPED_WITHIN: Duration = Duration::from_secs(120);
 /// The wait before it is tried again.
 const DROP_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
