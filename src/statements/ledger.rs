@@ -203,6 +203,8 @@ mod tests {
         for (name, value) in header.iter().zip(&row) {
             let there = match &object[name] {
                 serde_json::Value::Null => String::new(),
+                // A credit begins as a formula does, and is a number.
+                serde_json::Value::String(text) if name == "amount" => text.clone(),
                 serde_json::Value::String(text) => harmless(text),
                 other => other.to_string(),
             };
