@@ -134,8 +134,8 @@ class Drill:
         for number, found in enumerate(self.incidents):
             until = self.incidents[number + 1]["injected"] if number + 1 < len(self.incidents) else float("inf")
             mine = [one for one in told if found["injected"] <= one.began < until and one.status == "firing"]
-            over = [one.at for one in told if one.name == found["alert"] and found["injected"] <= one.began < until and one.status == "resolved"]
-            found["resolved_after"] = round(max(over) - found["injected"], 1) if over else None
+            ends = [one.at for one in told if one.name == found["alert"] and one.began >= found["injected"] and one.status == "resolved"]
+            found["resolved_after"] = round(min(ends) - found["injected"], 1) if ends else None
             found["receivers"] = sorted({one.receiver for one in mine if one.name == found["alert"]})
             found["besides"] = sorted({one.name for one in mine} - {found["alert"]})
         for found in self.incidents:

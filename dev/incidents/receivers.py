@@ -67,14 +67,9 @@ class Receivers:
         return min(heard, key=lambda told: told.at, default=None)
 
     def open(self):
-        """Alerts of which it was told that they fire and not yet that they do no more: (receiver, fingerprint, began) and their name."""
-        still = {}
-        for told in self.of_people():
-            if told.status == "firing":
-                still[(told.receiver, told.fingerprint, told.began)] = told.name
-            else:
-                still.pop((told.receiver, told.fingerprint, told.began), None)
-        return still
+        """Alerts of which it was told last that they fire: (receiver, fingerprint) and their name."""
+        last = {(told.receiver, told.fingerprint): told for told in self.of_people()}
+        return {key: told.name for key, told in last.items() if told.status == "firing"}
 
     def close(self):
         self.server.shutdown()
@@ -91,13 +86,19 @@ def moment(text):
 
 
 def faults_of(told):
-    """What is wrong with how the notices came: for each (receiver, alert) how often it was told, and that it is over."""
+    """What is wrong with how the notices came: for each (receiver, alert) how often it was told, and that it is over.
+
+    An alert that fires anew before it was told to be over went on, as people see it: Alertmanager tells of the end of the later one alone.
+    """
     fired, over, repeated, groups = {}, {}, [], {}
     for one in told:
         (fired if one.status == "firing" else over).setdefault((one.receiver, one.name, one.fingerprint, one.began), []).append(one.at)
         groups.setdefault((one.receiver, one.key, one.at), set()).add((one.fingerprint, one.began, one.status))
     found = [f"{name} at {receiver} was told {len(times)} times to be over" for (receiver, name, *_), times in over.items() if len(times) > 1]
-    found += [f"{name} at {receiver} was never told to be over" for (receiver, name, *rest) in fired if (receiver, name, *rest) not in over]
+    last = {}
+    for key in sorted(fired, key=lambda key: key[3]):
+        last[key[:3]] = key
+    found += [f"{key[1]} at {key[0]} was never told to be over" for key in last.values() if key not in over]
     known = {}
     for (receiver, key, _), content in sorted(groups.items(), key=lambda group: group[0][2]):
         before = known.setdefault((receiver, key), set())

@@ -19,6 +19,7 @@ def notices():
     yield "told twice to be over", any("2 times" in fault for fault in faults_of([*once, told(95, OVER)]))
     yield "the same notice again", any("nothing new" in fault for fault in faults_of([once[0], told(50, FIRING), once[1]]))
     yield "it fired anew and nobody was told of its end", any("never told" in fault for fault in faults_of([*once, told(100, FIRING, began=99.0)]))
+    yield "it fired anew before it was told to be over: it went on", faults_of([told(20, FIRING), told(80, FIRING, began=70.0), told(95, OVER, began=70.0)]) == []
     yield "a second alert joins a group: news", faults_of([*once, told(50, FIRING, fingerprint="b"), told(91, OVER, fingerprint="b")]) == []
 
 
@@ -29,6 +30,8 @@ def first_notice():
     yield "the first notice is the incident's own", receivers.first(("RedisDown",), 9.0).at == 22
     yield "what nobody told is nothing", receivers.first(("PostgreSQLDown",), 9.0) is None
     yield "what fires is open until it is told to be over", set(receivers.open().values()) == {"RedisDown", "Other"}
+    receivers.told += [told(40, FIRING, began=35.0), told(50, OVER, began=35.0)]
+    yield "what fired anew is over with its later end", set(receivers.open().values()) == {"Other"}
     receivers.close()
 
 
