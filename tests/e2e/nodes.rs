@@ -111,6 +111,18 @@ impl Bench {
         begun.elapsed()
     }
 
+    /// Waits until the broker lists a connection of this name, or no longer does. A new one is listed only after the
+    /// management's next collection, up to 5 s later: who waits for an end must have seen the beginning.
+    async fn broker_lists(&self, connection: &str, listed: bool, within: Duration) {
+        eventually("the broker's connections", within, || async {
+            let open = management::list(self.installation.config(), "connections").await?;
+            let found = open.iter().any(|one| one["user_provided_name"] == *connection);
+            Ok((found == listed).then_some(()))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{connection} listed: {listed}: {error}"));
+    }
+
     async fn finish(self) {
         for running in &self.tenants {
             let mut tenant = running.tenant.clone();
@@ -223,15 +235,11 @@ async fn a_frozen_node_is_replaced_and_sends_nothing_twice_when_it_thaws() {
     let before = bench.accepted_of_second();
     bench.all_of_second_go_on(&before, SOON).await;
 
+    let connection = format!("malote consumers {}", bench.second_name());
+    bench.broker_lists(&connection, true, SOON).await;
     bench.installation.freeze_node(bench.second).await.unwrap();
     let frozen = Instant::now();
-    let connection = format!("malote consumers {}", bench.second_name());
-    eventually("the broker notices", NOTICED_WITHIN, || async {
-        let open = management::list(bench.installation.config(), "connections").await?;
-        Ok((!open.iter().any(|one| one["user_provided_name"] == *connection)).then_some(()))
-    })
-    .await
-    .unwrap();
+    bench.broker_lists(&connection, false, NOTICED_WITHIN).await;
     println!(
         "the broker closed the frozen node's connection after {:?}",
         frozen.elapsed()
