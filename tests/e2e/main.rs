@@ -9,6 +9,8 @@ mod exact_limit;
 mod failures;
 mod guard;
 mod happy_path;
+#[cfg(feature = "fault-injection")]
+mod hung;
 mod isolation;
 mod journey;
 mod keys;

@@ -16,15 +16,15 @@ const RECIPIENTS: u64 = 400;
 /// Slow enough that nobody is finished before the last fault.
 const RATE: u32 = 8;
 /// What is promised: from the broker's notice to the first message that the successor sends.
-const HANDOVER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const HANDOVER_WITHIN: Duration = Duration::from_secs(5);
 /// The broker closes a silent connection after two to three heartbeats of 5 s.
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
-const WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const WITHIN: Duration = Duration::from_secs(180);
 
 /// An installation of two nodes with tenants in every partition, each with a running campaign.
-struct Bench {
-    installation: Installation,
-    second: usize,
+pub(crate) struct Bench {
+    pub(crate) installation: Installation,
+    pub(crate) second: usize,
     tenants: Vec<Running>,
 }
 
@@ -36,7 +36,7 @@ struct Running {
 }
 
 impl Bench {
-    async fn start(name: &'static str) -> Self {
+    pub(crate) async fn start(name: &'static str) -> Self {
         let settings = [
             ("MALOTE_PIPELINE__CLAIM_DEADLINE_MS", "20000"),
             ("MALOTE_META__TIMEOUT_MS", "5000"),
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Waits until each node has the partitions that prefer it.
-    async fn is_balanced(&self) {
+    pub(crate) async fn is_balanced(&self) {
         let names = ["server", self.second_name()];
         eventually("the partitions are where they should be", WITHIN, || async {
             let owners = owners(&self.installation).await?;
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     /// What Meta has accepted for each tenant whose partition prefers the second node.
-    fn accepted_of_second(&self) -> Vec<u32> {
+    pub(crate) fn accepted_of_second(&self) -> Vec<u32> {
         let names = ["server", self.second_name()];
         let truth = self.installation.simulator.truth_by_recipient();
         self.tenants
@@ -96,7 +96,7 @@ impl Bench {
     }
 
     /// Waits until Meta has accepted more for every tenant of the second node.
-    async fn all_of_second_go_on(&self, before: &[u32], within: Duration) -> Duration {
+    pub(crate) async fn all_of_second_go_on(&self, before: &[u32], within: Duration) -> Duration {
         let begun = Instant::now();
         eventually("the successor sends for every tenant", within, || async {
             let now = self.accepted_of_second();
@@ -123,7 +123,7 @@ impl Bench {
         .unwrap_or_else(|error| panic!("{connection} listed: {listed}: {error}"));
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         for running in &self.tenants {
             let mut tenant = running.tenant.clone();
             tenant.reconnect(&self.installation);

@@ -193,7 +193,7 @@ impl<B: Behaviour> Cell<B> {
         match crate::faults::Deed::of_panic(&failure.text()) {
             Some(crate::faults::Deed::Stop) => return ctx.stop(),
             Some(crate::faults::Deed::Vanish) => std::panic::panic_any("a cell unwinds, on demand"),
-            Some(crate::faults::Deed::Panic) | None => {}
+            Some(crate::faults::Deed::Panic | crate::faults::Deed::Block) | None => {}
         }
         tracing::warn!(actor = B::KIND.as_str(), reason = %failure.text(), "an actor failed");
         self.around.metrics.restarted(B::KIND, failure.cause());

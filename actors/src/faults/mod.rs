@@ -1,5 +1,5 @@
-//! Faults on demand, in builds of the tests alone (feature `fault-injection`): a chosen child of a chosen tenant ends at a
-//! chosen step. Nothing of this is compiled into what is shipped.
+//! Faults on demand, in builds of the tests alone (feature `fault-injection`): a chosen child of a chosen tenant ends, or blocks
+//! its thread, at a chosen step. Nothing of this is compiled into what is shipped.
 
 mod struck;
 
@@ -28,7 +28,7 @@ pub enum Step {
     Claimed,
 }
 
-/// How the child ends.
+/// How the child fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// It panics in its handler, where the cell catches it.
@@ -37,6 +37,8 @@ pub enum Deed {
     Stop,
     /// Its whole task unwinds: the actor is gone without a word.
     Vanish,
+    /// It never returns: its thread, and whoever else lives there, does nothing any more.
+    Block,
 }
 
 /// A name that is none.
@@ -104,13 +106,13 @@ impl Faults {
         self.planted().clone()
     }
 
-    /// Ends the child that asks, if a fault is planted here.
+    /// Lets the child that asks fail, if a fault is planted here.
     ///
     /// # Panics
     /// That is what it is for.
     pub(crate) fn strike(&self, tenant: TenantId, child: Child, step: Step) {
         if let Some(deed) = self.draw(tenant, child, step) {
-            deed.panic();
+            deed.strike();
         }
     }
 
@@ -159,7 +161,9 @@ impl Step {
 
 impl Deed {
     /// Every deed.
-    pub const ALL: [Self; 3] = [Self::Panic, Self::Stop, Self::Vanish];
+    pub const ALL: [Self; 4] = [Self::Panic, Self::Stop, Self::Vanish, Self::Block];
+    /// The deeds that end the child.
+    pub const ENDS: [Self; 3] = [Self::Panic, Self::Stop, Self::Vanish];
 
     /// Gives the name.
     pub const fn as_str(self) -> &'static str {
@@ -167,6 +171,7 @@ impl Deed {
             Self::Panic => "panic",
             Self::Stop => "stop",
             Self::Vanish => "vanish",
+            Self::Block => "block",
         }
     }
 
@@ -176,11 +181,15 @@ impl Deed {
             Self::Panic => "an injected fault: panic",
             Self::Stop => "an injected fault: stop",
             Self::Vanish => "an injected fault: vanish",
+            Self::Block => "an injected fault: block",
         }
     }
 
-    /// Does it: the cell reads from the panic what to make of it.
-    pub(crate) fn panic(self) -> ! {
+    /// Does it: the cell reads from the panic how to end.
+    pub(crate) fn strike(self) -> ! {
+        while self == Self::Block {
+            std::thread::park();
+        }
         std::panic::panic_any(self.text())
     }
 

@@ -39,7 +39,7 @@ impl<B: Behaviour<Recipe = Arc<World>>> Behaviour for Struck<B> {
             .draw(self.world.tenant(), B::KIND, Step::Taken);
         if let Some(deed) = deed {
             drop(message.take());
-            deed.panic();
+            deed.strike();
         }
         self.child.handle(message)?;
         Self::strike(&self.world, Step::Handled);

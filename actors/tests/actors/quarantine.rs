@@ -54,7 +54,7 @@ async fn until_quarantined(rig: &Rig, tenant: TenantId, sender: SenderId, messag
 #[test]
 fn a_child_that_fails_on_every_message_ends_in_quarantine_soon_and_release_brings_everything_back() {
     for child in Child::ALL {
-        for deed in Deed::ALL {
+        for deed in Deed::ENDS {
             in_paused_time(move |rig| async move {
                 let (tenant, sender) = (rig.fakes.tenant(None), sender());
                 doom(&rig, tenant, child, Step::Handle, deed);

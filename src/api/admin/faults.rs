@@ -27,7 +27,7 @@ struct FaultBody {
     child: String,
     /// `handle`, `taken`, `handled`, `recover`, `committed` or `claimed`.
     step: String,
-    /// `panic`, `stop` or `vanish`; `panic` if absent.
+    /// `panic`, `stop`, `vanish` or `block`; `panic` if absent.
     #[serde(default)]
     deed: Option<String>,
     /// How often; until it is cleared if absent.
