@@ -7,6 +7,7 @@ use domain::money::{Currency, Minor};
 use domain::period::Period;
 use domain::rating::{correction, period_lines, total};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::spreadsheet::harmless;
 use crate::storage::booked::{self, OpenPeriod};
 use crate::storage::invoices::{LineShape, StoredInvoice};
+use crate::storage::tenants::Addressee;
 use crate::storage::{Connection, StorageError, corrections};
 
 /// In which form an invoice is written.
@@ -183,20 +185,20 @@ impl InvoiceView {
         String::from_utf8(written).map_err(StorageError::nonsense)
     }
 
-    /// Writes it as a page to print, for the tenant of this name.
-    pub fn html(&self, tenant: &str) -> String {
+    /// Writes it as a page to print, with the times of whom it is for.
+    pub fn html(&self, whom: &Addressee) -> String {
         let lines: String = self.lines.iter().map(|line| self.row(line)).collect();
         include_str!("invoice.html")
             .replace("{title}", &self.title())
             .replace("{state}", &escaped(&self.state))
-            .replace("{from}", &day(self.starts_at))
-            .replace("{to}", &day(self.ends_at))
-            .replace("{standing}", &self.standing())
+            .replace("{from}", &local(self.starts_at, &whom.zone))
+            .replace("{to}", &local(self.ends_at, &whom.zone))
+            .replace("{standing}", &self.standing(&whom.zone))
             .replace("{total}", &escaped(&self.total))
             .replace("{currency}", &escaped(&self.currency))
             .replace("{lines}", &lines)
             // Last, so that nothing in the name of a tenant is taken for a place.
-            .replace("{tenant}", &escaped(tenant))
+            .replace("{tenant}", &escaped(&whom.name))
     }
 
     fn title(&self) -> String {
@@ -207,12 +209,12 @@ impl InvoiceView {
     }
 
     /// Says what the figures stand on.
-    fn standing(&self) -> String {
+    fn standing(&self, zone: &TimeZone) -> String {
         match (self.issued_at, self.cut_seq, &self.cut_hash) {
             (Some(at), Some(seq), Some(hash)) => {
                 format!(
                     "Issued on {}. Computed from the ledger's rows up to {seq}, whose hash is {hash}.",
-                    day(at)
+                    local(at, zone)
                 )
             }
             _ => "The period is not closed: figures may still change.".to_owned(),
@@ -235,9 +237,10 @@ impl InvoiceView {
     }
 }
 
-/// Gives the day of a time, in UTC.
-fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+/// Gives a time as the clocks of a zone show it, and which zone that is.
+fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let at = at.to_zoned(zone.clone());
+    at.strftime("%Y-%m-%d %H:%M %Q").to_string()
 }
 
 fn escaped(text: &str) -> String {
@@ -301,14 +304,17 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_runs_nothing() {
-        let page = invoice().html("<script>alert('{total}')</script>");
+        let page = invoice().html(&Addressee {
+            name: "<script>alert('{total}')</script>".to_owned(),
+            zone: TimeZone::get("America/Sao_Paulo").expect("a zone"),
+        });
         assert!(page.contains("&lt;script&gt;alert(&#39;{total}&#39;)"), "{page}");
         for told in [
             "72.00 BRL",
             "36.00",
             "(period 3)",
             "rows up to 77",
-            "Issued on 1970-01-01",
+            "Issued on 1969-12-31 21:00 America/Sao_Paulo.",
         ] {
             assert!(page.contains(told), "{told} is not in {page}");
         }

@@ -3,6 +3,7 @@
 use domain::audit_chain::genesis;
 use domain::ids::TenantId;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -119,15 +120,30 @@ pub async fn find(connection: &mut Connection, id: TenantId) -> Result<Option<St
     row.as_ref().map(read).transpose()
 }
 
-/// Gives a tenant's name.
+/// To whom a statement is written.
+#[derive(Clone, Debug)]
+pub struct Addressee {
+    /// The tenant's name.
+    pub name: String,
+    /// Where it reads its clock.
+    pub zone: TimeZone,
+}
+
+/// Gives to whom a tenant's statements are written.
 ///
 /// # Errors
-/// What the database says.
-pub async fn name_of(connection: &mut Connection, id: TenantId) -> Result<Option<String>, StorageError> {
+/// What the database says, or when the zone is none that we know.
+pub async fn addressee(connection: &mut Connection, id: TenantId) -> Result<Option<Addressee>, StorageError> {
     let row = connection
-        .query_opt("SELECT name FROM tenants WHERE id = $1", &[&id.0])
+        .query_opt("SELECT name, timezone FROM tenants WHERE id = $1", &[&id.0])
         .await?;
-    row.map(|row| Ok(row.try_get(0)?)).transpose()
+    row.map(|row| {
+        Ok(Addressee {
+            name: row.try_get("name")?,
+            zone: TimeZone::get(row.try_get("timezone")?).map_err(StorageError::nonsense)?,
+        })
+    })
+    .transpose()
 }
 
 /// Lists tenants, newest first, those older than `before`; those in quarantine only, if asked.

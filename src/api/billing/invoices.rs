@@ -65,15 +65,16 @@ pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid, q
     let form = form.map_err(|error| ApiError::invalid(error.to_string()))?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let found = invoices::find(&mut transaction, tenant, InvoiceId(id)).await?;
-    let name = tenants::name_of(&mut transaction, tenant)
-        .await?
-        .unwrap_or_default();
+    let whom = tenants::addressee(&mut transaction, tenant).await?;
     transaction.commit().await?;
     let invoice = InvoiceView::of_stored(found.ok_or_else(|| ApiError::not_found("invoice"))?)?;
     Ok(match form {
         InvoiceForm::Json => return reply::ok(&invoice),
         InvoiceForm::Csv => written(invoice.csv()?, "text/csv; charset=utf-8"),
-        InvoiceForm::Html => written(invoice.html(&name), "text/html; charset=utf-8"),
+        InvoiceForm::Html => {
+            let whom = whom.ok_or_else(|| ApiError::not_found("tenant"))?;
+            written(invoice.html(&whom), "text/html; charset=utf-8")
+        }
     })
 }
 

@@ -40,13 +40,13 @@ pub(super) struct Export {
 pub(super) async fn invoice(config: &Config, wanted: &Invoice) -> anyhow::Result<ExitCode> {
     let database = Database::connect(&config.database, Role::ReadonlyAudit).await?;
     let mut connection = database.get().await?;
-    let name = tenants::name_of(&mut connection, wanted.tenant).await?;
-    let name = name.with_context(|| format!("there is no tenant {}", wanted.tenant))?;
+    let whom = tenants::addressee(&mut connection, wanted.tenant).await?;
+    let whom = whom.with_context(|| format!("there is no tenant {}", wanted.tenant))?;
     let found = find(&mut connection, wanted).await?;
     let text = match wanted.format {
         InvoiceForm::Json => format!("{}\n", serde_json::to_string_pretty(&found)?),
         InvoiceForm::Csv => found.csv()?,
-        InvoiceForm::Html => found.html(&name),
+        InvoiceForm::Html => found.html(&whom),
     };
     print!("{text}");
     Ok(ExitCode::SUCCESS)
