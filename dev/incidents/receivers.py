@@ -88,17 +88,17 @@ def moment(text):
 def faults_of(told):
     """What is wrong with how the notices came: for each (receiver, alert) how often it was told, and that it is over.
 
-    An alert that fires anew before it was told to be over went on, as people see it: Alertmanager tells of the end of the later one alone.
+    An alert that fires anew before it was told to be over went on, as people see it: Alertmanager may keep the later beginning to itself, and
+    tells of the later end alone. So an end answers whatever the same alert was told to have begun until then.
     """
     fired, over, repeated, groups = {}, {}, [], {}
     for one in told:
         (fired if one.status == "firing" else over).setdefault((one.receiver, one.name, one.fingerprint, one.began), []).append(one.at)
         groups.setdefault((one.receiver, one.key, one.at), set()).add((one.fingerprint, one.began, one.status))
     found = [f"{name} at {receiver} was told {len(times)} times to be over" for (receiver, name, *_), times in over.items() if len(times) > 1]
-    last = {}
-    for key in sorted(fired, key=lambda key: key[3]):
-        last[key[:3]] = key
-    found += [f"{key[1]} at {key[0]} was never told to be over" for key in last.values() if key not in over]
+    last_fired, last_over = latest(fired), latest(over)
+    found += [f"{name} at {receiver} was never told to be over" for (receiver, name, fingerprint), began in last_fired.items()
+              if last_over.get((receiver, name, fingerprint), 0.0) < began]
     known = {}
     for (receiver, key, _), content in sorted(groups.items(), key=lambda group: group[0][2]):
         before = known.setdefault((receiver, key), set())
@@ -106,3 +106,8 @@ def faults_of(told):
             repeated.append(f"a notice of {key} at {receiver} said nothing new")
         before |= content
     return found + repeated
+
+
+def latest(keys):
+    """Of each (receiver, alert) the beginning that was told last."""
+    return {key[:3]: key[3] for key in sorted(keys, key=lambda key: key[3])}

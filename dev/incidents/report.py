@@ -43,7 +43,12 @@ def evidence(drill, begun, passed):
         "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "malote": version(drill.arguments.malote), "watched_by": drill.tools,
         "load_messages_per_second": drill.arguments.load, "objective_seconds": OBJECTIVE, **summary(drill.incidents),
         "checks": drill.checks, "incidents": drill.incidents, "normal_load": drill.quiet,
+        "notices": [notice(told) for told in drill.stage.receivers.of_people()] if drill.stage else [],
     }
+
+
+def notice(told):
+    return f"{stamp(told.at)} {told.receiver}: {told.name} {told.fingerprint} {told.status}, began {stamp(told.began)}"
 
 
 def stamp(at):

@@ -20,6 +20,8 @@ def notices():
     yield "the same notice again", any("nothing new" in fault for fault in faults_of([once[0], told(50, FIRING), once[1]]))
     yield "it fired anew and nobody was told of its end", any("never told" in fault for fault in faults_of([*once, told(100, FIRING, began=99.0)]))
     yield "it fired anew before it was told to be over: it went on", faults_of([told(20, FIRING), told(80, FIRING, began=70.0), told(95, OVER, began=70.0)]) == []
+    yield "nobody was told that it fired anew, only that it is over: it went on", faults_of([told(20, FIRING), told(95, OVER, began=70.0)]) == []
+    yield "an earlier end is none", any("never told" in fault for fault in faults_of([told(80, FIRING, began=70.0), told(95, OVER)]))
     yield "a second alert joins a group: news", faults_of([*once, told(50, FIRING, fingerprint="b"), told(91, OVER, fingerprint="b")]) == []
 
 
