@@ -187,8 +187,10 @@ impl Deed {
 
     /// Does it: the cell reads from the panic how to end.
     pub(crate) fn strike(self) -> ! {
-        while self == Self::Block {
-            std::thread::park();
+        if self == Self::Block {
+            loop {
+                std::thread::park();
+            }
         }
         std::panic::panic_any(self.text())
     }
