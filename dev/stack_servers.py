@@ -97,11 +97,11 @@ class Server:
     def stop(self):
         pid = self.pid()
         if pid is not None:
-            os.kill(pid, self.stop_signal())
+            send(pid, self.stop_signal())
             end = time.monotonic() + STOP_WITHIN
             while self.pid() is not None:
                 if time.monotonic() > end:
-                    os.kill(pid, signal.SIGKILL)
+                    send(pid, signal.SIGKILL)
                 time.sleep(0.05)
         self.pid_file.unlink(missing_ok=True)
 
@@ -296,24 +296,26 @@ class RabbitMQ(Server):
     def stop(self):
         pid = self.pid()
         if pid is not None:
-            try:
-                os.killpg(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
+            send_group(pid, signal.SIGTERM)
             end = time.monotonic() + STOP_WITHIN
             while group_lives(pid):
                 if time.monotonic() > end:
-                    os.killpg(pid, signal.SIGKILL)
+                    send_group(pid, signal.SIGKILL)
                 time.sleep(0.05)
         self.pid_file.unlink(missing_ok=True)
 
 
-def group_lives(group):
+def send_group(group, what):
+    """Tells whether there was anybody to send it to."""
     try:
-        os.killpg(group, 0)
+        os.killpg(group, what)
         return True
     except ProcessLookupError:
         return False
+
+
+def group_lives(group):
+    return send_group(group, 0)
 
 
 class Prometheus(Server):

@@ -57,6 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut listener: TcpListener, address:
         }
         drop(listener);
         listener = come_back(&shared, address).await;
+        shared.opened();
     }
 }
 
@@ -74,13 +75,13 @@ async fn serve(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// Waits until it is up, and listens where it did. The address is held meanwhile by a socket that does not listen: whoever connects is
+/// Waits until the outage is over, and listens where it did. The address is held meanwhile by a socket that does not listen: whoever connects is
 /// refused, and nobody else gets it.
 async fn come_back(shared: &Shared, address: SocketAddr) -> TcpListener {
     loop {
         match hold(address) {
             Ok(held) => {
-                shared.comes_up().await;
+                shared.outage_ends().await;
                 match held.listen(BACKLOG) {
                     Ok(listener) => return listener,
                     Err(error) => tracing::warn!(%error, %address, "not listening again"),

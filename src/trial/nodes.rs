@@ -1,6 +1,8 @@
 //! The servers of an installation, one or several: each a node with a name and ports of its own, which it keeps over restarts.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -12,6 +14,9 @@ use super::{Client, Installation};
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Ports that are tried before there is said to be none.
 const TRIES: usize = 200;
+/// The turn of the next port: between being found free and being listened at none is given again, to whichever installation.
+static TURN: LazyLock<AtomicU32> =
+    LazyLock::new(|| AtomicU32::new(rand::random_range(0..u32::from(PORTS.end))));
 
 /// A server of an installation.
 pub(super) struct Node {
@@ -48,7 +53,8 @@ impl Node {
 
 async fn free_port() -> anyhow::Result<u16> {
     for _ in 0..TRIES {
-        let port = rand::random_range(PORTS);
+        let turn = TURN.fetch_add(1, Ordering::Relaxed) % (PORTS.len() as u32);
+        let port = PORTS.start + turn as u16;
         if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
             return Ok(port);
         }

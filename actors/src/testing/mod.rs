@@ -164,7 +164,14 @@ impl Fakes {
                 due.entry(row.sender).or_default().push(*id);
             }
         }
+        // The rows come in the order of a hash table, which is another one each time.
+        due.values_mut().for_each(|messages| messages.sort_unstable());
         due
+    }
+
+    /// The time by its clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
     /// Tells how many of the tenant's messages are in a state.

@@ -75,7 +75,7 @@ fn check(rig: &Rig, tenant: domain::ids::TenantId, seed: u64) {
     assert_eq!(unknown, 0, "seed {seed}: no panic cost an outcome");
 }
 
-/// A small generator of numbers (SplitMix64), so that a seed tells the whole story.
+/// A small generator of numbers (SplitMix64), so that a seed tells which troubles come and in which order; waits keep their jitter.
 struct Random(u64);
 
 impl Random {

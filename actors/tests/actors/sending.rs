@@ -9,7 +9,7 @@ use actors::testing::Trouble;
 use domain::campaign::PauseReason;
 use domain::message::{Lane, MessageState};
 use domain::refusal_streak::IN_A_ROW;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::rig::{PARTITION, in_paused_time, sender};
@@ -256,7 +256,7 @@ fn a_message_that_meta_accepts_tells_how_long_ago_it_was_due() {
             due,
             messages: rig.fakes.queued(tenant, sender, 1),
         };
-        let due = Timestamp::now() - SignedDuration::from_secs(3);
+        let due = rig.fakes.now() - SignedDuration::from_secs(3);
         let unknown = work(Lane::Bulk, None);
         for work in [work(Lane::Fast, Some(due)), unknown] {
             let delivered = rig.tenants().deliver(PARTITION, tenant, work).await;

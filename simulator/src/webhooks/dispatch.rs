@@ -27,13 +27,25 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(shared.config.webhook_concurrency.max(1)));
     let mut requests = JoinSet::new();
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        shared.comes_up().await;
-        let batch = next_batch(&shared).await;
+        let batch = next_batch_when_up(&shared).await;
         while requests.try_join_next().is_some() {}
         requests.spawn(deliver(Arc::clone(&shared), batch, permit));
     }
 }
 
+/// The next batch that is due while it is up: an outage that begins meanwhile leaves everything in the queue.
+async fn next_batch_when_up(shared: &Shared) -> Batch {
+    loop {
+        shared.comes_up().await;
+        tokio::select! {
+            biased;
+            () = shared.goes_down() => {}
+            batch = next_batch(shared) => return batch,
+        }
+    }
+}
+
+/// Takes the next batch as soon as it is due. It waits only before it takes, so nothing is lost where it is dropped.
 async fn next_batch(shared: &Shared) -> Batch {
     let linger_ms = if shared.config.webhook_batch > 1 {
         shared.config.webhook_linger.as_millis() as u64

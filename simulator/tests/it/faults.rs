@@ -142,12 +142,17 @@ async fn while_it_is_down_connections_are_refused_and_open_ones_are_cut() {
     );
     bench.simulator.set_faults(Faults::default());
     bench.simulator.set_down(Duration::ZERO);
-    let answered = tokio::time::timeout(LONG, async {
-        while bench.post(template("16505559999")).await.is_none() {
+    let is_up = tokio::time::timeout(LONG, async {
+        while bench.simulator.is_down() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    assert!(answered.await.is_ok(), "it does not come back");
+    assert!(is_up.await.is_ok(), "it does not come back");
+    assert_eq!(
+        bench.send("16505559999").await.status,
+        200,
+        "up, and whoever connects is refused"
+    );
     assert_eq!(bench.simulator.accepted_for("16505559999"), 1);
 }
 
@@ -165,16 +170,41 @@ async fn an_outage_ends_by_itself_and_webhooks_wait_for_that() {
         ..Config::for_tests()
     })
     .await;
-    assert_eq!(bench.send("16505551234").await.status, 200);
     let started = Instant::now();
-    let told = bench.control("POST", "down", json!({"for_ms": 700})).await;
-    assert_eq!(told.status, 200);
-    bench.idle().await;
+    let outage = Duration::from_millis(700);
+    tokio::join!(bench.post(template("16505551234")), async {
+        while bench.simulator.truth().accepted == 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.simulator.set_down(outage);
+    });
+    while bench.simulator.is_down() {
+        assert_eq!(callback.deliveries().len(), 0, "told while it was down");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Its clock counts whole milliseconds.
     assert!(
-        started.elapsed() >= Duration::from_millis(700),
+        started.elapsed() + Duration::from_millis(1) >= outage,
         "{:?}",
         started.elapsed()
     );
-    assert!(!callback.deliveries().is_empty());
+    bench.idle().await;
+    assert!(!callback.deliveries().is_empty(), "never told");
     assert_eq!(bench.send("16505559999").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_outage_on_demand_begins_after_its_answer_and_ends_by_itself() {
+    let bench = bench(Faults::default()).await;
+    let told = bench.control("POST", "down", json!({"for_ms": 200})).await;
+    assert_eq!(told.status, 200);
+    for is_down in [true, false] {
+        let waited = tokio::time::timeout(LONG, async {
+            while bench.simulator.is_down() != is_down {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "down: {is_down}");
+    }
+    assert_eq!(bench.send("16505551234").await.status, 200);
 }
