@@ -17,10 +17,13 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 use super::{Role, StorageError, pools};
 use crate::config::{self, Probe, Secret, SecretName, Secrets};
 
-/// How PostgreSQL is to plan our statements. A plan that was made while the tables were small is kept until the tables are analysed, a
-/// minute later, and reads a tenant's whole ledger for each row meanwhile; planning costs a few hundred microseconds for hundreds of
-/// rows. And a row by its key costs about as much as one of a row of rows, from memory or a solid disk: with the price of a turning
-/// disk, 4, whole tables are read for a few hundred keys until they are large.
+/// How PostgreSQL is to plan our statements.
+///
+/// Each time anew: a plan made while the tables were small is kept until they are analysed, up to a minute later, and meanwhile reads a
+/// tenant's whole ledger for each row. Planning costs a few hundred microseconds for hundreds of rows.
+///
+/// With a row found by its key priced at 1.1 of one read in sequence, which is what it costs from memory or a solid disk. The default
+/// of 4 is a turning disk's (PostgreSQL's documentation of `random_page_cost`).
 const PLANNING: &str = "-c plan_cache_mode=force_custom_plan -c random_page_cost=1.1";
 
 /// The parameters of a statement.

@@ -65,17 +65,18 @@ pub(in crate::api) async fn read(context: Context, tenant: TenantId, id: Uuid, q
     let form = form.map_err(|error| ApiError::invalid(error.to_string()))?;
     let mut transaction = context.app_rw.begin_for(tenant).await?;
     let found = invoices::find(&mut transaction, tenant, InvoiceId(id)).await?;
-    let whom = tenants::addressee(&mut transaction, tenant).await?;
-    transaction.commit().await?;
     let invoice = InvoiceView::of_stored(found.ok_or_else(|| ApiError::not_found("invoice"))?)?;
-    Ok(match form {
-        InvoiceForm::Json => return reply::ok(&invoice),
+    let answer = match form {
+        InvoiceForm::Json => reply::ok(&invoice)?,
         InvoiceForm::Csv => written(invoice.csv()?, "text/csv; charset=utf-8"),
         InvoiceForm::Html => {
+            let whom = tenants::addressee(&mut transaction, tenant).await?;
             let whom = whom.ok_or_else(|| ApiError::not_found("tenant"))?;
             written(invoice.html(&whom), "text/html; charset=utf-8")
         }
-    })
+    };
+    transaction.commit().await?;
+    Ok(answer)
 }
 
 /// Answers with text that may not run or load anything.
