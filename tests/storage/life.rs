@@ -125,10 +125,9 @@ async fn canary_state(test: &TestTenant, campaign: CampaignId) -> (CanaryState, 
 async fn only_the_canary_leaves_until_it_passed() {
     let test = TestTenant::create().await;
     let campaign = with_canary(&test, 200, 5.0, OnSuccess::Continue).await;
-    assert!(
-        source(&test, campaign).await.is_none(),
-        "its members are not drawn yet"
-    );
+    // Another test's planner may have drawn its members already.
+    let may_leave = source(&test, campaign).await;
+    assert!(may_leave.is_none_or(|source| source.only_canary));
     two_planners_advance(&test, campaign, CanaryState::Sending).await;
     assert_eq!(canary_state(&test, campaign).await.1, 10);
     let canary = source(&test, campaign).await.expect("the canary may leave");
@@ -198,8 +197,9 @@ async fn who_sleeps_is_put_off_to_the_opening_and_who_is_awake_is_taken() {
     let hour = jiff::tz::TimeZone::get("Pacific/Auckland")
         .unwrap()
         .to_datetime(now)
-        .hour();
-    let (start, end) = (format!("{hour:02}:00"), format!("{:02}:00", hour + 1));
+        .hour()
+        .min(22);
+    let (start, end) = (format!("{hour:02}:00"), format!("{:02}:00", hour + 2));
     let window = SendingWindow::new(&start, &end, None::<&[&str]>, WindowZone::Recipient).unwrap();
     let campaign = test.draft_with(Some(window)).await;
     let awake: Vec<String> = (0..5).map(|index| format!("+6421{index:07}")).collect();

@@ -145,10 +145,9 @@ async fn of_many_that_send_the_same_attempt_at_once_one_is_believed() {
     let answers = futures_util::future::join_all((0..32).map(|_| scene.hop(&attempt, &body))).await;
     let stored = answers.iter().filter(|&answer| *answer == said(200, "stored"));
     assert_eq!(stored.count(), 1, "{answers:?}");
-    let replays = answers
-        .iter()
-        .filter(|&answer| *answer == said(409, "replay_detected"));
-    assert_eq!(replays.count(), 31, "{answers:?}");
+    // Who waits too long for one of the few connections to Redis is told to come again, and not believed either.
+    let not_believed = |answer: &&Said| **answer == said(409, "replay_detected") || answer.0 == 503;
+    assert_eq!(answers.iter().filter(not_believed).count(), 31, "{answers:?}");
     assert_eq!(scene.statuses().await, 1);
     scene.close().await;
 }
