@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::ids::TenantId;
 use simulator::Simulator;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::nodes::Node;
@@ -22,6 +23,8 @@ pub const PARTITIONS: u16 = 4;
 
 /// The name of the first server's node.
 const FIRST_NODE: &str = "server";
+/// Connections of the auditor: a check of the books holds two at once. All installations share the few that its role may have.
+const AUDITOR_CONNECTIONS: u32 = 2;
 
 /// What an installation should be like.
 pub struct Options {
@@ -45,6 +48,7 @@ pub struct Installation {
     pub simulator: Simulator,
     pub(super) nodes: Vec<Node>,
     config: Config,
+    auditor: OnceCell<Database>,
     directory: PathBuf,
     admin_key: String,
 }
@@ -96,6 +100,7 @@ impl Installation {
             simulator,
             nodes: vec![Node::new(program).await?],
             config,
+            auditor: OnceCell::new(),
             directory,
             admin_key,
         };
@@ -145,13 +150,24 @@ impl Installation {
         &self.admin_key
     }
 
+    /// The database as an auditor sees it, opened by whoever looks first and kept until the end: a wait looks twenty times a second.
+    pub(super) async fn auditor(&self) -> anyhow::Result<&Database> {
+        let open = || async {
+            let settings = config::Database {
+                pool_size: AUDITOR_CONNECTIONS,
+                ..self.config.database.clone()
+            };
+            Database::connect(&settings, Role::ReadonlyAudit).await
+        };
+        self.auditor.get_or_try_init(open).await
+    }
+
     /// Checks the books of a tenant, or of all, from their rows alone.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn verify_audit(&self, tenant: Option<TenantId>) -> anyhow::Result<Report> {
-        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
-        Ok(audit::verify(&auditor, tenant, &Anchored::new()).await?)
+        Ok(audit::verify(self.auditor().await?, tenant, &Anchored::new()).await?)
     }
 
     /// Counts rows, as an auditor sees them: `from` is what follows FROM.
@@ -159,8 +175,7 @@ impl Installation {
     /// # Errors
     /// When the database does not answer.
     pub async fn count_rows(&self, from: &str) -> anyhow::Result<i64> {
-        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
-        Ok(scratch::count_rows(&auditor, from).await?)
+        Ok(scratch::count_rows(self.auditor().await?, from).await?)
     }
 
     /// Waits until every webhook has been answered and every stored event has been applied.
@@ -172,9 +187,8 @@ impl Installation {
             self.simulator.wait_until_idle(within).await,
             "webhooks are still waiting after {within:?}"
         );
-        let auditor = Database::connect(&self.config.database, Role::ReadonlyAudit).await?;
         eventually("every event is applied", within, || async {
-            Ok((scratch::unapplied_events(&auditor).await? == 0).then_some(()))
+            Ok((scratch::unapplied_events(self.auditor().await?).await? == 0).then_some(()))
         })
         .await
     }
@@ -204,6 +218,7 @@ impl Installation {
             }
         }
         self.simulator.stop().await;
+        drop(self.auditor);
         Broker::new(&self.config.broker, PARTITIONS)?.discard().await?;
         let name = self.config.database.name.clone();
         scratch::drop_database(&self.config.database, &name).await?;

@@ -64,16 +64,17 @@ impl ServerProgram {
             .spawn()
             .with_context(|| self.program.display().to_string())?;
         let addresses = eventually("the server serves", SERVES_WITHIN, || {
+            // What has ended will not serve any more: that ends the wait.
+            let ended = match child.try_wait() {
+                Ok(None) => None,
+                Ok(Some(status)) => Some(Err(anyhow::anyhow!("it ended: {status}"))),
+                Err(error) => Some(Err(error.into())),
+            };
             let announced = announced.clone();
-            let ended = child.try_wait();
-            async move {
-                if let Some(status) = ended? {
-                    anyhow::bail!("it ended: {status}");
-                }
-                Ok(read(&announced))
-            }
+            async move { Ok(ended.or_else(|| read(&announced).map(Ok))) }
         })
         .await
+        .flatten()
         .with_context(|| format!("its log: {}", tail(&self.log())))?;
         Ok(Server { child, addresses })
     }
@@ -125,5 +126,27 @@ impl Server {
         let status = status.with_context(|| format!("the server did not stop within {STOPS_WITHIN:?}"))??;
         anyhow::ensure!(status.success(), "the server stopped with {status}");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_ends_is_not_waited_for() {
+        let name = format!("malote-ends-{}", uuid::Uuid::now_v7().simple());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let program = ServerProgram {
+            program: "false".into(),
+            variables: Vec::new(),
+            directory: directory.clone(),
+            node: "server".to_owned(),
+        };
+        let started = tokio::time::timeout(SERVES_WITHIN / 5, program.start());
+        let error = started.await.expect("at once").err().expect("it does not serve");
+        assert!(format!("{error:#}").contains("it ended"), "{error:#}");
+        std::fs::remove_dir_all(directory).expect("removed");
     }
 }

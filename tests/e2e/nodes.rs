@@ -1,4 +1,4 @@
-//! Two nodes share the partitions: one is added, killed, frozen and thawed while campaigns run.
+//! Two nodes share the partitions: one is killed, frozen, thawed and added again while campaigns run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,8 +17,6 @@ const RECIPIENTS: u64 = 400;
 const RATE: u32 = 8;
 /// What is promised: from the broker's notice to the first message that the successor sends.
 pub(crate) const HANDOVER_WITHIN: Duration = Duration::from_secs(5);
-/// The broker closes a silent connection after two to three heartbeats of 5 s.
-const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const WITHIN: Duration = Duration::from_secs(180);
 
 /// An installation of two nodes with tenants in every partition, each with a running campaign.
@@ -42,6 +40,7 @@ impl Bench {
             ("MALOTE_META__TIMEOUT_MS", "5000"),
         ];
         let mut installation = start(name, Config::for_tests(), &settings).await;
+        // They are launched when nothing moves any more: what they send meanwhile would be missing at the last fault.
         let tenants = tenants_everywhere(&installation).await;
         let second = installation
             .add_node(&peer_of("server"), &[])
@@ -58,6 +57,10 @@ impl Bench {
             "a node joined, and had its partitions after {:?}",
             joined.elapsed()
         );
+        bench.all_are_in_line().await;
+        for Running { tenant, campaign, .. } in &bench.tenants {
+            tenant.tell(campaign, "launch").await.expect("a launch");
+        }
         bench
     }
 
@@ -77,6 +80,19 @@ impl Bench {
         })
         .await
         .expect("balance");
+    }
+
+    /// Waits until each node stands in line for every partition: one that hands over stands back for a while, and until then no other
+    /// can succeed it. Its own metric says so at once, what it tells its peers only with its next heartbeat.
+    async fn all_are_in_line(&self) {
+        for node in 0..self.installation.nodes() {
+            eventually("the node is in line for every partition", WITHIN, || async {
+                let registered = counter(&self.installation, node, "malote_partitions_registered").await;
+                Ok((registered == f64::from(PARTITIONS)).then_some(()))
+            })
+            .await
+            .expect("a line");
+        }
     }
 
     /// What Meta has accepted for each tenant whose partition prefers the second node.
@@ -113,8 +129,8 @@ impl Bench {
 
     /// Waits until the broker lists a connection of this name, or no longer does. A new one is listed only after the
     /// management's next collection, up to 5 s later: who waits for an end must have seen the beginning.
-    async fn broker_lists(&self, connection: &str, listed: bool, within: Duration) {
-        eventually("the broker's connections", within, || async {
+    async fn broker_lists(&self, connection: &str, listed: bool) {
+        eventually("the broker's connections", SOON, || async {
             let open = management::list(self.installation.config(), "connections").await?;
             let found = open.iter().any(|one| one["user_provided_name"] == *connection);
             Ok((found == listed).then_some(()))
@@ -154,7 +170,7 @@ fn peer_of(name: &str) -> String {
     }
 }
 
-/// Makes tenants until every partition has one, and launches a campaign for each.
+/// Makes tenants until every partition has one, each with a campaign that is ready to be launched.
 async fn tenants_everywhere(installation: &Installation) -> Vec<Running> {
     let mut found: BTreeMap<Partition, Running> = BTreeMap::new();
     while found.len() < usize::from(PARTITIONS) {
@@ -166,10 +182,11 @@ async fn tenants_everywhere(installation: &Installation) -> Vec<Running> {
             continue;
         }
         let first = 10_000_000 + u64::from(partition.0) * 1_000_000;
-        let campaign = tenant
-            .launch_to("shared", first, RECIPIENTS)
+        let campaign = tenant.draft("shared").await.expect("a campaign");
+        tenant
+            .fill(&campaign, first, RECIPIENTS)
             .await
-            .expect("a campaign");
+            .expect("recipients");
         let recipients = format!("3519{}", first / 1_000_000);
         let running = Running {
             tenant,
@@ -236,10 +253,11 @@ async fn a_frozen_node_is_replaced_and_sends_nothing_twice_when_it_thaws() {
     bench.all_of_second_go_on(&before, SOON).await;
 
     let connection = format!("malote consumers {}", bench.second_name());
-    bench.broker_lists(&connection, true, SOON).await;
+    bench.broker_lists(&connection, true).await;
     bench.installation.freeze_node(bench.second).await.unwrap();
     let frozen = Instant::now();
-    bench.broker_lists(&connection, false, NOTICED_WITHIN).await;
+    // It closes a silent connection after two to three heartbeats of 5 s. What is promised begins then.
+    bench.broker_lists(&connection, false).await;
     println!(
         "the broker closed the frozen node's connection after {:?}",
         frozen.elapsed()

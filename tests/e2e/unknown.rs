@@ -186,11 +186,12 @@ async fn metas_history_tells_what_no_webhook_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_server_was_sending_becomes_unknown_though_nothing_else_wakes_its_owner() {
     let settings = [
-        ("MALOTE_PIPELINE__CLAIM_DEADLINE_MS", "4000"),
-        ("MALOTE_META__TIMEOUT_MS", "3000"),
+        ("MALOTE_PIPELINE__CLAIM_DEADLINE_MS", "10000"),
+        ("MALOTE_META__TIMEOUT_MS", "9000"),
     ];
+    // No answer comes before the server is killed.
     let mut simulator = Config::for_tests();
-    simulator.faults.answer_delay_min_ms = 2_500;
+    simulator.faults.answer_delay_min_ms = 8_000;
     let mut installation = start("unknown_death", simulator, &settings).await;
     lose_webhooks(&installation);
     let mut tenant = Tenant::create(&installation, "death", PlanChoice::FREE, 80)
