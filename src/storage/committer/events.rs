@@ -86,11 +86,12 @@ const EARLIER_TARGETS: &str =
     JOIN message_attempts a ON a.tenant_id = w.tenant_id AND a.attempt_id = w.attempt_id
     JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
     ORDER BY m.tenant_id, m.id FOR UPDATE OF m";
-const SETTLED: &str =
-    "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency, s.plan_id
+/// Key by key, whatever PostgreSQL knows of the tables: `OFFSET 0` keeps it from joining them in another order. While it knew nothing, it
+/// compared every row of the ledger with every key.
+const SETTLED: &str = "SELECT l.tenant_id, l.attempt_id, l.kind, l.period, l.segment, l.pool, l.category, l.currency,
+        (SELECT s.plan_id FROM period_segments s WHERE (s.tenant_id, s.period, s.number) = (l.tenant_id, l.period, l.segment)) AS plan_id
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, attempt_id)
-    JOIN ledger l ON l.tenant_id = w.tenant_id AND l.attempt_id = w.attempt_id
-    JOIN period_segments s ON (s.tenant_id, s.period, s.number) = (l.tenant_id, l.period, l.segment)
+    CROSS JOIN LATERAL (SELECT * FROM ledger WHERE tenant_id = w.tenant_id AND attempt_id = w.attempt_id OFFSET 0) l
     ORDER BY l.tenant_id, l.seq";
 const MOVE: &str = "UPDATE messages m SET state = w.state, due_at = NULL, queued_at = NULL, deadline = NULL, unknown_since = NULL,
         unknown_wish = NULL,
