@@ -4,6 +4,9 @@ SHELL := /bin/bash
 ARGS ?=
 # Everything that only tests run is built once, with one set of features: what they let go wrong is in no other build.
 TESTS := --workspace --features fault-injection
+# The server that tests start. Beside a test, because only then have its dependencies the features that tests ask for: otherwise all that
+# stands on tokio is built twice.
+SERVER := $(TESTS) --bin malote --test tidy
 
 # What `make coverage` looks at: everything that a webhook meets before it is an event.
 WEBHOOKS := domain/src/signature.rs domain/src/hop.rs domain/src/webhook.rs src/webhooks/* src/relay/* src/relay/spool/*
@@ -31,7 +34,7 @@ lint: alerts ## form, lints, documentation, the repository's rules
 	cargo clippy $(TESTS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	cargo test $(TESTS) --test tidy
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	target/debug/malote migrate lint
 	dev/lint-migrations
 	dev/tool check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -51,7 +54,7 @@ unit: ## unit and property tests; no server needed
 	cargo test $(TESTS) --lib --bins --test actors --test it --test billing
 
 e2e: stack ## migrations up, down, up; storage; the whole way on real servers
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	eval "$$(dev/stack env)"; dev/try-migrations
 	eval "$$(dev/stack env)"; dev/migrate; cargo test $(TESTS) --test storage --test e2e
 
@@ -76,11 +79,11 @@ stack: ## PostgreSQL, Redis, RabbitMQ, Prometheus and Alertmanager of this check
 	dev/stack up
 
 contract: stack ## the whole API against its own document, every check of schemathesis
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	eval "$$(dev/stack env)"; dev/contract $(ARGS)
 
 openapi: ## writes docs/openapi.json anew
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	target/debug/malote openapi > docs/openapi.json
 
 mutants: stack ## breaks one guard at a time in a copy; 0 only if its test goes red each time
@@ -104,7 +107,7 @@ rotation: ## every secret changed under 200 requests a second, on servers of its
 
 previous: stack ## the program before an expansion, on the expanded schema and beside the present one, until the contract
 	dev/previous
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	eval "$$(dev/stack env)"; export MALOTE_STACK_TOKEN_KEYS="$$MALOTE_SECRETS__TOKEN_KEYS_FILE"; \
 		unset MALOTE_SECRETS__TOKEN_KEYS_FILE; cargo test $(TESTS) --test previous
 
@@ -116,7 +119,7 @@ reconcile-million: stack ## full reconciliation of a million messages: 0 only un
 	eval "$$(dev/stack env)"; cargo bench --bench reconcile -- $(ARGS)
 
 drill: ## breaks a running installation in each way that alerts know, and measures who hears when; ARGS=--help explains, ARGS=--short takes two
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	dev/drill $(ARGS)
 
 restore-drill: ## breaks a database under load, restores it to just before, proves it; evidence in docs/drills/
@@ -154,11 +157,11 @@ evidence-earlier: ## evidence that may be of an earlier commit of this history
 	$(MAKE) drill
 
 gate: ## the readiness table: 0 go, 1 no-go
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	target/debug/malote gate run
 
 gate-trial: ## brings a copy to a go, then breaks each control in it, and sees no-go with its name each time
-	cargo build $(TESTS) --bin malote
+	cargo build $(SERVER)
 	dev/try-gate
 
 nightly: ## everything that takes longer, with evidence of each part
