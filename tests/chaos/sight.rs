@@ -1,10 +1,11 @@
 //! Looking into the database from outside, with SQL of our own and none of the product's code.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use malote::config::{Config, Secret};
+use malote::trial::eventually;
 use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
@@ -12,8 +13,6 @@ use uuid::Uuid;
 
 /// How long a look may take while the database is being broken.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The wait before it is tried again.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A reader of the database that outlives its connections.
 pub(crate) struct Sight {
@@ -49,14 +48,10 @@ impl Sight {
 
     /// Reads rows, for as long as the database may be away.
     pub(crate) async fn rows(&self, query: &str, with: &[&(dyn ToSql + Sync)]) -> anyhow::Result<Vec<Row>> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.try_rows(query, with).await {
-                Ok(rows) => return Ok(rows),
-                Err(error) if Instant::now() > end => return Err(error).context(query.to_owned()),
-                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
-            }
-        }
+        eventually(query, PATIENCE, || async {
+            Ok(Some(self.try_rows(query, with).await?))
+        })
+        .await
     }
 
     async fn try_rows(&self, query: &str, with: &[&(dyn ToSql + Sync)]) -> anyhow::Result<Vec<Row>> {

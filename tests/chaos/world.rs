@@ -222,18 +222,14 @@ pub(crate) enum Call<'a> {
 }
 
 async fn patiently(api: &malote::trial::Client, call: Call<'_>) -> anyhow::Result<Value> {
-    let end = Instant::now() + CALL_WITHIN;
-    loop {
-        let answer = match call {
-            Call::Put(path, body) => api.put(path, body).await,
-            Call::Post(path, body) => api.post(path, body).await,
-        };
-        match answer {
-            Ok(answer) => return Ok(answer),
-            Err(error) if Instant::now() > end => return Err(error),
-            Err(_) => tokio::time::sleep(LOOK).await,
-        }
-    }
+    let (Call::Put(path, _) | Call::Post(path, _)) = call;
+    eventually(path, CALL_WITHIN, || async {
+        Ok(Some(match call {
+            Call::Put(path, body) => api.put(path, body).await?,
+            Call::Post(path, body) => api.post(path, body).await?,
+        }))
+    })
+    .await
 }
 
 /// A Meta with transient errors, lost answers, and webhooks that come twice, late and in the wrong order.

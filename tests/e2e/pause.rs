@@ -97,6 +97,7 @@ async fn pause_again_and_again(rate: u32) {
     took.sort_unstable();
     // The one between: a machine at work on other tests may stand still once.
     assert!(took[PAUSES / 2] <= PROMPTLY, "{took:?}");
+    assert!(took[PAUSES - 1] < WATCHED, "{took:?}");
     wait_for(&installation, &tenant, per_second).await;
     tenant.tell(&campaign, "cancel").await.expect("an answer");
     let cancelled = eventually("the cancelled rows have moved", SOON, || async {

@@ -1,15 +1,14 @@
 //! Idempotency keys: a repeat has no further effect, also when it comes meanwhile or after a crash.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
-use malote::trial::{Client, PlanChoice, Tenant};
+use malote::trial::{Client, PlanChoice, Tenant, eventually};
 use serde_json::{Value, json};
 use simulator::config::Config;
 
-use crate::support::start;
+use crate::support::{SOON, start};
 
 /// Requests under way when the server is killed.
 const REQUESTS: usize = 200;
@@ -96,14 +95,13 @@ async fn what_was_asked_of_a_killed_server_is_repeated_without_fear() {
     }
     for number in 0..REQUESTS {
         let key = format!("key {number}");
-        let (status, answer) = loop {
-            // The killed server's transaction may take a moment to end.
-            match send(tenant.api.clone(), key.clone(), message(&tenant, number)).await {
-                Some((409, _)) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Some(answer) => break answer,
-                None => panic!("no answer"),
-            }
-        };
+        // The killed server's transaction may take a moment to end.
+        let (status, answer) = eventually("the key is free", SOON, || async {
+            let answer = send(tenant.api.clone(), key.clone(), message(&tenant, number)).await;
+            Ok(Some(answer.expect("an answer")).filter(|(status, _)| *status != 409))
+        })
+        .await
+        .unwrap();
         assert_eq!(status, 202, "{answer}");
         if let Some(id) = before.get(&number) {
             assert_eq!(answer["id"], *id, "another message than before the kill");

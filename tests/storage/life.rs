@@ -14,6 +14,7 @@ use malote::storage::count_changes::{CountChanges, Writer};
 use malote::storage::meta_news::{self, News, TemplateKey};
 use malote::storage::planning::Source;
 use malote::storage::{campaign_events, number_holds, planning, revivals, taking};
+use malote::trial::eventually;
 
 use crate::tenant::{TestTenant, phones};
 
@@ -51,39 +52,34 @@ async fn source(test: &TestTenant, campaign: CampaignId) -> Option<Source> {
 
 /// Lets two planners look at canaries at once until ours stands where it should: those of other tests look at it too.
 async fn two_planners_advance(test: &TestTenant, campaign: CampaignId, expected: CanaryState) {
-    for _ in 0..LOOKS {
+    eventually("the canary advances", WITHIN, || async {
         let (one, other) = tokio::join!(canaries::advance(&test.system), canaries::advance(&test.system));
         one.expect("an answer");
         other.expect("an answer");
-        if canary_state(test, campaign).await.0 == expected {
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    panic!("the canary is {:?}", canary_state(test, campaign).await);
+        let state = canary_state(test, campaign).await.0;
+        anyhow::ensure!(state == expected, "it is {state:?}");
+        Ok(Some(()))
+    })
+    .await
+    .expect("an advance");
 }
 
 /// Waits until a campaign stands where it should, letting two planners work meanwhile.
-async fn until_standing<F>(
-    test: &TestTenant,
-    campaign: CampaignId,
-    expected: Standing,
-    mut work: impl FnMut() -> F,
-) where
+async fn until_standing<F>(test: &TestTenant, campaign: CampaignId, expected: Standing, work: impl Fn() -> F)
+where
     F: Future<Output = ()>,
 {
-    for _ in 0..LOOKS {
+    eventually("the campaign stands where it should", WITHIN, || async {
         tokio::join!(work(), work());
-        if test.campaign(campaign).await.standing == expected {
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    panic!("it stands at {:?}", test.campaign(campaign).await.standing);
+        let standing = test.campaign(campaign).await.standing;
+        anyhow::ensure!(standing == expected, "it stands at {standing:?}");
+        Ok(Some(()))
+    })
+    .await
+    .expect("a standing");
 }
 
-const LOOKS: usize = 100;
-const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 const RUNNING: Standing = Standing {
     state: CampaignState::Running,
     reason: None,

@@ -6,7 +6,7 @@ use serde_json::json;
 use simulator::config::WebhookLatency;
 use simulator::{Config, Faults};
 
-use crate::support::{Bench, Callback, LONG, template};
+use crate::support::{Bench, Callback, template, until};
 
 async fn bench(faults: Faults) -> Bench {
     Bench::start(Config {
@@ -127,9 +127,7 @@ async fn while_it_is_down_connections_are_refused_and_open_ones_are_cut() {
     })
     .await;
     let cut = tokio::join!(bench.post(template("16505551234")), async {
-        while bench.simulator.truth().accepted == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("accepted", || bench.simulator.truth().accepted > 0).await;
         bench.simulator.set_down(Duration::from_secs(60));
     });
     assert!(cut.0.is_none(), "the call was answered: {:?}", cut.0);
@@ -142,12 +140,7 @@ async fn while_it_is_down_connections_are_refused_and_open_ones_are_cut() {
     );
     bench.simulator.set_faults(Faults::default());
     bench.simulator.set_down(Duration::ZERO);
-    let is_up = tokio::time::timeout(LONG, async {
-        while bench.simulator.is_down() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    assert!(is_up.await.is_ok(), "it does not come back");
+    until("it comes back", || !bench.simulator.is_down()).await;
     assert_eq!(
         bench.send("16505559999").await.status,
         200,
@@ -178,10 +171,15 @@ async fn an_outage_ends_by_itself_and_webhooks_wait_for_that() {
         }
         bench.simulator.set_down(outage);
     });
-    while bench.simulator.is_down() {
-        assert_eq!(callback.deliveries().len(), 0, "told while it was down");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it comes back", || {
+        let is_down = bench.simulator.is_down();
+        assert!(
+            !is_down || callback.deliveries().is_empty(),
+            "told while it was down"
+        );
+        !is_down
+    })
+    .await;
     // Its clock counts whole milliseconds.
     assert!(
         started.elapsed() + Duration::from_millis(1) >= outage,
@@ -198,13 +196,7 @@ async fn an_outage_on_demand_begins_after_its_answer_and_ends_by_itself() {
     let bench = bench(Faults::default()).await;
     let told = bench.control("POST", "down", json!({"for_ms": 200})).await;
     assert_eq!(told.status, 200);
-    for is_down in [true, false] {
-        let waited = tokio::time::timeout(LONG, async {
-            while bench.simulator.is_down() != is_down {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        assert!(waited.await.is_ok(), "down: {is_down}");
-    }
+    until("it goes down", || bench.simulator.is_down()).await;
+    until("it comes back", || !bench.simulator.is_down()).await;
     assert_eq!(bench.send("16505551234").await.status, 200);
 }

@@ -124,6 +124,16 @@ impl Bench {
     }
 }
 
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waits = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LONG, waits).await.is_ok(), "never: {what}");
+}
+
 /// A send request for the built-in template.
 pub(crate) fn template(to: &str) -> Value {
     json!({

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Config, Faults};
 
-use crate::support::{Bench, Callback, LONG, NUMBER, signature};
+use crate::support::{Bench, Callback, NUMBER, signature, until};
 
 /// Statuses far enough apart to arrive in order on a busy machine.
 async fn started(callback: &Callback, faults: Faults, read_share: f64) -> Bench {
@@ -142,12 +142,7 @@ async fn a_late_status_has_happened_before_it_is_told() {
     };
     let bench = started(&callback, faults, 0.0).await;
     let id = bench.send("16505551234").await.message_id();
-    let happened = tokio::time::timeout(LONG, async {
-        while bench.simulator.truth().delivered == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    assert!(happened.await.is_ok(), "it is not delivered");
+    until("delivered", || bench.simulator.truth().delivered > 0).await;
     assert_eq!(callback.names().len(), 0, "it is told too early");
     let path = format!(
         "/v26.0/{NUMBER}/message_history?message_id={}",
